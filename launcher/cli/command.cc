@@ -1,0 +1,38 @@
+#include "launcher/cli/command.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <exception>
+
+#include "launcher/cli/exit_code.h"
+
+namespace megalaunch {
+
+int exit_with(const Error& error, const Log& log) {
+  log.error("{}", error.message);
+  switch (error.kind) {
+    case Error::Kind::kUsage: return kExitUsage;
+    case Error::Kind::kRefused: return kExitRefused;
+    default: return kExitFailure;
+  }
+}
+
+int run_command_line(int argc, const char* const* argv, CommandContext& context) try {
+  CLI::App app{"megalaunch starts, watches and restarts the ranks of a distributed training job."};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", MEGALAUNCH_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool only_help = app.exit(error) == 0;
+    return only_help ? kExitSuccess : kExitUsage;
+  }
+  return context.exit_code;
+} catch (const std::exception& error) {
+  context.log.error("internal error: {}. This is a bug in megalaunch; please report it with the command line.",
+                    error.what());
+  return kExitFailure;
+}
+
+}  // namespace megalaunch
