@@ -1,0 +1,200 @@
+#include "launcher/ranks/log_pump.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <list>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "env/unique_fd.h"
+#include "launcher/ranks/log_cursor.h"
+
+namespace megalaunch {
+namespace {
+
+constexpr size_t kMaxPendingMessages = 1U << 20;
+/// After a wake-up lines may gather for this long: a rank that writes a line at a time wakes us 50 times a second at
+/// most, and the first line after a pause is shown at once.
+constexpr milliseconds kGather{20};
+/// Used only where inotify is not to be had (its instances are limited per user).
+constexpr milliseconds kPollInterval{200};
+
+struct Followed {
+  LogPump::Source source;
+  LogCursor cursor;
+  bool ended = false;
+};
+
+}  // namespace
+
+struct LogPump::State {
+  State(int out_fd, int err_fd, Observer watcher) : console(out_fd, err_fd), observer(std::move(watcher)) {}
+
+  // --- shared, under `mutex`
+  std::mutex mutex;
+  std::vector<Followed> added;
+  std::string messages;
+  bool sources_ended = false;
+  bool finishing = false;
+  bool status_changed = false;
+  std::string status;
+
+  UniqueFd wake{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  UniqueFd notify{::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
+  Console console;  // the pump thread's, but for width()
+  Observer observer;
+  std::list<Followed> followed;  // the pump thread's
+  std::thread thread;
+
+  void wake_up() {
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t count = ::write(wake.get(), &one, sizeof one);
+  }
+
+  static void drain(int fd) {
+    alignas(inotify_event) char buffer[16 * 1024];
+    while (::read(fd, buffer, sizeof buffer) > 0) {
+    }
+  }
+
+  void run() {
+    for (bool last_round = false; !last_round;) {
+      last_round = take_orders();
+      pump_all();
+      console.flush();
+      if (last_round) return;
+      wait();
+    }
+  }
+
+  /// Moves what other threads left for us into our own state. True: this is the last round.
+  bool take_orders() {
+    std::string lines;
+    bool last = false;
+    {
+      const std::lock_guard lock(mutex);
+      if (std::exchange(sources_ended, false))
+        for (Followed& each : followed) each.ended = true;
+      for (Followed& fresh : added) followed.push_back(std::move(fresh));
+      added.clear();
+      lines.swap(messages);
+      if (status_changed) console.set_status(std::exchange(status, {}));
+      status_changed = false;
+      last = finishing;
+    }
+    if (!lines.empty()) console.write(Console::Stream::kErr, {}, lines);
+    return last;
+  }
+
+  void pump_all() {
+    // In turns, so that one rank that prints a gigabyte does not hide the others.
+    for (bool more = true; more;) {
+      more = false;
+      for (auto it = followed.begin(); it != followed.end();) {
+        const bool got_some = pump(*it);
+        more = more || got_some;
+        it = !got_some && it->ended ? followed.erase(it) : std::next(it);
+      }
+      if (more && console.given_up() && !observer) return;
+    }
+  }
+
+  bool pump(Followed& each) {
+    const auto show = [&](std::string_view line) {
+      const bool complete = line.ends_with('\n');
+      if (each.source.on_console && !console.given_up()) {
+        console.write(each.source.stream, each.source.prefix, line);
+        if (!complete) console.write(each.source.stream, {}, "\n");
+      }
+      if (complete) line.remove_suffix(1);
+      if (observer) observer(each.source, line);
+    };
+    return each.cursor.read(show, each.ended) > 0;
+  }
+
+  void wait() {
+    pollfd waiting[2] = {{wake.get(), POLLIN, 0}, {notify.get(), POLLIN, 0}};
+    const bool by_timer = !notify && !followed.empty();
+    const int ready = ::poll(waiting, notify ? 2 : 1, by_timer ? static_cast<int>(kPollInterval.count()) : -1);
+    if (ready > 0 && (waiting[1].revents & POLLIN) != 0 && waiting[0].revents == 0) {
+      // Only log lines: let more of them come, unless there is an order.
+      pump_all();
+      console.flush();
+      ::poll(waiting, 1, static_cast<int>(kGather.count()));
+    }
+    drain(wake.get());
+    if (notify) drain(notify.get());
+  }
+};
+
+LogPump::LogPump(int out_fd, int err_fd, Observer observer)
+    : state_(std::make_unique<State>(out_fd, err_fd, std::move(observer))) {
+  state_->thread = std::thread([state = state_.get()] { state->run(); });
+}
+
+LogPump::~LogPump() {
+  if (state_->thread.joinable()) finish(milliseconds(0));
+}
+
+Status LogPump::follow(Source source) {
+  auto cursor = LogCursor::open(source.path);
+  if (!cursor) return fail(std::move(cursor).error());
+  // A file that cannot be watched (the limit of watches) is still read at each wake-up and at its end.
+  if (state_->notify) ::inotify_add_watch(state_->notify.get(), source.path.c_str(), IN_MODIFY);
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->added.push_back({std::move(source), std::move(*cursor), false});
+  }
+  state_->wake_up();
+  return {};
+}
+
+void LogPump::end_of_sources() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->sources_ended = true;
+    for (Followed& fresh : state_->added) fresh.ended = true;
+  }
+  state_->wake_up();
+}
+
+void LogPump::message(std::string_view line) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->messages.size() > kMaxPendingMessages) return;
+    state_->messages.append(line).append(1, '\n');
+  }
+  state_->wake_up();
+}
+
+void LogPump::set_status(std::string line) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->status = std::move(line);
+    state_->status_changed = true;
+  }
+  state_->wake_up();
+}
+
+int LogPump::terminal_width() const { return state_->console.width(); }
+
+uint64_t LogPump::finish(milliseconds patience) {
+  state_->console.set_deadline(std::chrono::steady_clock::now() + patience);
+  end_of_sources();
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->finishing = true;
+    state_->status.clear();
+    state_->status_changed = true;
+  }
+  state_->wake_up();
+  state_->thread.join();
+  return state_->console.dropped_bytes();
+}
+
+}  // namespace megalaunch

@@ -1,0 +1,99 @@
+#include "launcher/ranks/process_tree.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <optional>
+#include <unordered_map>
+
+#include "env/unique_fd.h"
+
+namespace megalaunch {
+namespace {
+
+/// /proc files have no size: read until the end, bounded.
+std::string read_proc(pid_t pid, const char* name, size_t limit = 1U << 20) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/" + name;
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  char buffer[8192];
+  while (file && text.size() < limit) {
+    const ssize_t count = ::read(file.get(), buffer, sizeof buffer);
+    if (count <= 0) break;
+    text.append(buffer, static_cast<size_t>(count));
+  }
+  return text;
+}
+
+std::vector<pid_t> all_processes() {
+  std::vector<pid_t> pids;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    pid_t pid = 0;
+    const auto [stop, bad] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (bad == std::errc() && stop == name.data() + name.size()) pids.push_back(pid);
+  }
+  return pids;
+}
+
+struct Stat {
+  char state = '?';
+  pid_t parent = 0;
+};
+
+/// Fields 3 and 4 of /proc/PID/stat; the name before them is in brackets and may hold blanks and brackets.
+std::optional<Stat> stat_of(pid_t pid) {
+  const std::string text = read_proc(pid, "stat", 4096);
+  const size_t close = text.rfind(')');
+  if (close == std::string::npos || close + 4 >= text.size()) return std::nullopt;
+  Stat stat;
+  stat.state = text[close + 2];
+  std::from_chars(text.data() + close + 4, text.data() + text.size(), stat.parent);
+  return stat;
+}
+
+}  // namespace
+
+std::vector<pid_t> descendants_of(pid_t root) {
+  std::unordered_multimap<pid_t, pid_t> children;
+  for (const pid_t pid : all_processes()) {
+    const auto stat = stat_of(pid);
+    if (stat && stat->state != 'Z' && stat->state != 'X') children.emplace(stat->parent, pid);
+  }
+  std::vector<pid_t> found{root};
+  for (size_t next = 0; next < found.size(); ++next) {
+    const auto [begin, end] = children.equal_range(found[next]);
+    for (auto it = begin; it != end; ++it) found.push_back(it->second);
+  }
+  found.erase(found.begin());
+  return found;
+}
+
+std::vector<pid_t> processes_with_variable(std::string_view name_equals_value) {
+  std::string needle("\0", 1);
+  needle.append(name_equals_value).append(1, '\0');
+  std::vector<pid_t> found;
+  for (const pid_t pid : all_processes()) {
+    if (pid == ::getpid()) continue;
+    const std::string environment = '\0' + read_proc(pid, "environ");
+    if (environment.find(needle) != std::string::npos) found.push_back(pid);
+  }
+  return found;
+}
+
+std::string command_line_of(pid_t pid) {
+  std::string line = read_proc(pid, "cmdline", 4096);
+  while (!line.empty() && line.back() == '\0') line.pop_back();
+  std::replace(line.begin(), line.end(), '\0', ' ');
+  if (!line.empty()) return line;
+  std::string name = read_proc(pid, "comm", 256);
+  if (name.empty()) return "?";
+  if (name.back() == '\n') name.pop_back();
+  return "[" + name + "]";
+}
+
+}  // namespace megalaunch

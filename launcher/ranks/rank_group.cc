@@ -1,0 +1,218 @@
+#include "launcher/ranks/rank_group.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "env/unique_fd.h"
+#include "launcher/ranks/process_tree.h"
+#include "launcher/ranks/reaper.h"
+
+namespace megalaunch {
+namespace {
+
+/// After SIGKILL a process is gone in milliseconds, unless it sits in an uninterruptible system call (a hung network
+/// file system, a GPU driver). We do not wait for those for ever.
+constexpr seconds kUninterruptiblePatience{30};
+/// Between two looks at descendants that are not our children, whose end the kernel does not tell us.
+constexpr milliseconds kLookAgain{5};
+
+Result<UniqueFd> open_log(const std::filesystem::path& path) {
+  UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!file) return errno_error(errno, fmt::format("open the log file {}", path.string()));
+  return file;
+}
+
+struct LiveRank {
+  int rank = 0;
+  int local_rank = 0;
+  pid_t pid = 0;
+  bool alive = false;
+};
+
+}  // namespace
+
+struct RankGroup::State : std::enable_shared_from_this<State> {
+  State(boost::asio::io_context& io, Reaper& reaper_ref, const Clock& clock_ref, Log log_value, std::string marker_value,
+        Events events_value)
+      : context(io), reaper(reaper_ref), clock(clock_ref), log(std::move(log_value)), marker(std::move(marker_value)),
+        events(std::move(events_value)), timer(io) {}
+
+  Status start(const std::vector<RankSpec>& specs) {
+    const UniqueFd no_input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!no_input) return errno_error(errno, "open /dev/null");
+    // All files before the first process, so that a full or read-only disk starts nothing.
+    std::vector<std::pair<UniqueFd, UniqueFd>> files;
+    for (const RankSpec& spec : specs) {
+      auto out = open_log(spec.stdout_path);
+      if (!out) return fail(std::move(out).error());
+      auto err = spec.stderr_path == spec.stdout_path
+                     ? Result<UniqueFd>(UniqueFd(::fcntl(out->get(), F_DUPFD_CLOEXEC, 3)))
+                     : open_log(spec.stderr_path);
+      if (!err) return fail(std::move(err).error());
+      files.emplace_back(std::move(*out), std::move(*err));
+    }
+    for (size_t i = 0; i < specs.size(); ++i) {
+      SpawnRequest request = specs[i].process;
+      request.stdin_fd = no_input.get();
+      request.stdout_fd = files[i].first.get();
+      request.stderr_fd = files[i].second.get();
+      auto pid = spawn(request);
+      if (!pid) {
+        kill_everything();
+        return fail(std::move(pid).error().within(fmt::format("rank {}", specs[i].rank)));
+      }
+      ranks.push_back({specs[i].rank, specs[i].local_rank, *pid, true});
+      reaper.watch(*pid, [weak = weak_from_this(), index = i](WaitStatus status) {
+        if (const auto self = weak.lock()) self->ended(index, status);
+      });
+    }
+    return {};
+  }
+
+  void ended(size_t index, WaitStatus status) {
+    LiveRank& rank = ranks[index];
+    rank.alive = false;
+    const RankExit exit{rank.rank, rank.local_rank, rank.pid, status, clock.wall(), stopping};
+    if (events.on_exit) events.on_exit(exit);
+    if (stopping) look();
+  }
+
+  int living() const {
+    return static_cast<int>(std::count_if(ranks.begin(), ranks.end(), [](const LiveRank& r) { return r.alive; }));
+  }
+
+  void signal_groups(int signal) const {
+    for (const LiveRank& rank : ranks)
+      if (rank.alive) ::kill(-rank.pid, signal);
+  }
+
+  /// Processes of ours that are not ranks: descendants of living ranks, and whoever carries the marker.
+  std::vector<pid_t> stragglers() const {
+    std::vector<pid_t> found = processes_with_variable(marker);
+    for (const LiveRank& rank : ranks) {
+      if (!rank.alive) continue;
+      const auto below = descendants_of(rank.pid);
+      found.insert(found.end(), below.begin(), below.end());
+    }
+    std::sort(found.begin(), found.end());
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+    std::erase_if(found, [this](pid_t pid) {
+      return std::any_of(ranks.begin(), ranks.end(),
+                         [pid](const LiveRank& rank) { return rank.alive && rank.pid == pid; });
+    });
+    return found;
+  }
+
+  void stop(milliseconds grace, std::function<void()> done) {
+    when_done = std::move(done);
+    const SteadyTime kill_time = clock.steady() + grace;
+    if (!stopping) {
+      stopping = true;
+      kill_at = kill_time;
+      terminate();
+    }
+    kill_at = std::min(kill_at, kill_time);
+    // Never from inside the caller's own call.
+    boost::asio::post(context, [self = shared_from_this()] { self->look(); });
+  }
+
+  void terminate() {
+    const auto others = stragglers();
+    for (const int signal : {SIGTERM, SIGCONT}) {
+      signal_groups(signal);
+      for (const pid_t pid : others) ::kill(pid, signal);
+    }
+  }
+
+  void kill_everything() {
+    const auto others = stragglers();
+    signal_groups(SIGKILL);
+    for (const pid_t pid : others) ::kill(pid, SIGKILL);
+  }
+
+  /// One look at what is left: finished, wait for the grace to end, or kill.
+  void look() {
+    if (finished) return;
+    const int ranks_left = living();
+    const SteadyTime now = clock.steady();
+    if (now >= kill_at) {
+      kill_everything();
+      if (!killed_since) killed_since = now;
+    }
+    const std::vector<pid_t> others = ranks_left == 0 ? stragglers() : std::vector<pid_t>();
+    if (ranks_left == 0 && others.empty()) return finish();
+    if (killed_since && now - *killed_since > kUninterruptiblePatience) {
+      report_unkillable(others);
+      return finish();
+    }
+    // While a rank lives its end wakes us; only the deadline has to. Stragglers have to be looked at.
+    const SteadyTime look_again = now + kLookAgain;
+    timer.expires_at(ranks_left > 0 && !killed_since ? kill_at : look_again);
+    timer.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+      if (!error) self->look();
+    });
+  }
+
+  void report_unkillable(const std::vector<pid_t>& others) const {
+    const auto report = [this](pid_t pid) {
+      log.error("process {} ({}) does not end although it was sent SIGKILL {} s ago; it is stuck in the kernel. Going on "
+                "without waiting for it.", pid, command_line_of(pid), kUninterruptiblePatience.count());
+    };
+    for (const LiveRank& rank : ranks)
+      if (rank.alive) report(rank.pid);
+    for (const pid_t pid : others) report(pid);
+  }
+
+  void finish() {
+    finished = true;
+    timer.cancel();
+    if (when_done) std::exchange(when_done, nullptr)();
+  }
+
+  boost::asio::io_context& context;
+  Reaper& reaper;
+  const Clock& clock;
+  Log log;
+  std::string marker;
+  Events events;
+  boost::asio::steady_timer timer;
+  std::vector<LiveRank> ranks;
+  bool stopping = false;
+  bool finished = false;
+  SteadyTime kill_at{};
+  std::optional<SteadyTime> killed_since;
+  std::function<void()> when_done;
+};
+
+RankGroup::RankGroup(boost::asio::io_context& context, Reaper& reaper, const Clock& clock, Log log, std::string marker,
+                     Events events)
+    : state_(std::make_shared<State>(context, reaper, clock, std::move(log), std::move(marker), std::move(events))) {}
+
+RankGroup::~RankGroup() {
+  state_->events = {};
+  state_->when_done = nullptr;
+  state_->timer.cancel();
+  if (!state_->finished) state_->kill_everything();
+}
+
+Status RankGroup::start(const std::vector<RankSpec>& ranks) { return state_->start(ranks); }
+void RankGroup::stop(milliseconds grace, std::function<void()> done) { state_->stop(grace, std::move(done)); }
+void RankGroup::forward(int signal) { state_->signal_groups(signal); }
+int RankGroup::living() const { return state_->living(); }
+
+std::vector<pid_t> RankGroup::pids() const {
+  std::vector<pid_t> pids;
+  for (const LiveRank& rank : state_->ranks) pids.push_back(rank.alive ? rank.pid : 0);
+  return pids;
+}
+
+}  // namespace megalaunch

@@ -1,0 +1,52 @@
+#include "launcher/ranks/reaper.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <unordered_map>
+#include <utility>
+
+namespace megalaunch {
+
+struct Reaper::State : std::enable_shared_from_this<State> {
+  explicit State(boost::asio::io_context& context) : signals(context, SIGCHLD) {}
+
+  void wait_for_signal() {
+    signals.async_wait([self = shared_from_this()](const boost::system::error_code& error, int) {
+      if (error) return;
+      // One SIGCHLD may stand for many ends: collect them all, then wait again.
+      self->wait_for_signal();
+      self->reap_all();
+    });
+  }
+
+  void reap_all() {
+    int raw_status = 0;
+    for (pid_t pid = 0; (pid = ::waitpid(-1, &raw_status, WNOHANG)) > 0;) {
+      const auto found = handlers.find(pid);
+      if (found == handlers.end()) continue;  // an orphan that came to us
+      const Handler handler = std::move(found->second);
+      handlers.erase(found);
+      handler(wait_status_from(raw_status));
+    }
+  }
+
+  boost::asio::signal_set signals;
+  std::unordered_map<pid_t, Handler> handlers;
+};
+
+Reaper::Reaper(boost::asio::io_context& context) : state_(std::make_shared<State>(context)) {
+  state_->wait_for_signal();
+}
+
+Reaper::~Reaper() {
+  boost::system::error_code ignored;
+  state_->signals.cancel(ignored);
+  state_->handlers.clear();
+}
+
+void Reaper::watch(pid_t pid, Handler handler) { state_->handlers[pid] = std::move(handler); }
+
+}  // namespace megalaunch

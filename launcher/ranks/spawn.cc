@@ -1,0 +1,73 @@
+#include "launcher/ranks/spawn.h"
+
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/process/v2/environment.hpp>
+#include <boost/process/v2/posix/bind_fd.hpp>
+#include <boost/process/v2/posix/default_launcher.hpp>
+#include <boost/process/v2/process.hpp>
+#include <boost/process/v2/start_dir.hpp>
+
+namespace megalaunch {
+namespace {
+
+namespace process = boost::process::v2;
+
+process::error_code last_error() { return {errno, boost::system::system_category()}; }
+
+/// Custom initialiser for Boost.Process. on_exec_setup runs in the child between fork and exec, where other threads'
+/// locks may be held for ever: async-signal-safe calls only.
+struct Isolation {
+  pid_t parent;
+
+  process::error_code on_exec_setup(process::posix::default_launcher&, const boost::filesystem::path&,
+                                    const char* const*) {
+    if (::setpgid(0, 0) != 0) return last_error();
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return last_error();
+    if (::getppid() != parent) ::_exit(127);  // the parent died before the line above took effect
+    for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
+    sigset_t none;
+    ::sigemptyset(&none);
+    if (::sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return last_error();
+    // Boost 1.81 leaves descriptors between 2 and its own error pipe open; close-on-exec covers them all and keeps
+    // that pipe working until exec.
+    if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return last_error();
+    return {};
+  }
+
+  /// Boost would call exit() next, which runs this process's exit handlers in the child. Takes anything because
+  /// Boost 1.81 looks for one signature and calls another.
+  template <class... Anything>
+  void on_exec_error(Anything&&...) {
+    ::_exit(127);
+  }
+};
+
+}  // namespace
+
+Result<pid_t> spawn(const SpawnRequest& request) {
+  // A context of its own: Boost tells it about the fork, and the agent's reactor must not be rebuilt in the child.
+  boost::asio::io_context context;
+  process::posix::default_launcher launcher;
+  process::error_code error;
+  auto child = launcher(context.get_executor(), error, boost::filesystem::path(request.program.native()),
+                        std::vector<std::string>(request.argv.begin() + 1, request.argv.end()),
+                        process::posix::bind_fd(STDIN_FILENO, request.stdin_fd),
+                        process::posix::bind_fd(STDOUT_FILENO, request.stdout_fd),
+                        process::posix::bind_fd(STDERR_FILENO, request.stderr_fd),
+                        process::process_environment(request.environment),
+                        process::process_start_dir(boost::filesystem::path(request.cwd.native())),
+                        Isolation{::getpid()});
+  if (error)
+    return errno_error(error.value(), fmt::format("start {} in {}", request.program.string(), request.cwd.string()));
+  const pid_t pid = child.id();
+  child.detach();
+  return pid;
+}
+
+}  // namespace megalaunch

@@ -1,0 +1,178 @@
+#include "rendezvous/gang/gang_server.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <exception>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "rendezvous/gang/gang_connection.h"
+#include "rendezvous/gang/proof.h"
+
+namespace megalaunch {
+namespace {
+
+namespace asio = boost::asio;
+using nlohmann::json;
+using ConnectionPtr = std::shared_ptr<GangConnection>;
+
+constexpr seconds kHandshakePatience{10};
+
+std::string text_field(const json& message, const char* name) {
+  const auto found = message.find(name);
+  return found != message.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+json refusal(std::string_view reason, bool final_word) {
+  return {{"type", "refuse"}, {"reason", reason}, {"final", final_word}};
+}
+
+}  // namespace
+
+struct GangServer::State : std::enable_shared_from_this<State> {
+  State(asio::io_context& io, Options options_value, Log log_value, Events events_value)
+      : context(io), options(std::move(options_value)), log(std::move(log_value)), events(std::move(events_value)) {}
+
+  void adopt(UniqueFd fd) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
+    boost::system::error_code error;
+    asio::ip::tcp::socket socket(context);
+    socket.assign(address.ss_family == AF_INET6 ? asio::ip::tcp::v6() : asio::ip::tcp::v4(), fd.get(), error);
+    if (error) return;
+    fd.release();
+    asio::co_spawn(context, serve(shared_from_this(), std::make_shared<GangConnection>(std::move(socket))),
+                   [log = log](const std::exception_ptr& failure) {
+                     if (!failure) return;
+                     try {
+                       std::rethrow_exception(failure);
+                     } catch (const std::exception& bug) {
+                       log.error("gang: serving an agent failed: {}", bug.what());
+                     }
+                   });
+  }
+
+  /// The life of one connection.
+  static asio::awaitable<void> serve(std::shared_ptr<State> self, ConnectionPtr connection) {
+    const auto details = co_await shake_hands(self, connection);
+    if (!details) {
+      self->log.warn("refused an agent at {}: {}", connection->peer(), details.error().message);
+      connection->send_last(refusal(details.error().message, details.error().kind != Error::Kind::kUnavailable));
+      co_return;
+    }
+    const MemberId id = ++self->last_id;
+    auto welcome = self->events.on_join
+                       ? self->events.on_join(id, *details, connection->peer_address())
+                       : Result<json>(fail(Error::Kind::kUnavailable, "node 0 is shutting down"));
+    if (!welcome) {
+      self->log.warn("refused an agent at {}: {}", connection->peer(), welcome.error().message);
+      connection->send_last(refusal(welcome.error().message, welcome.error().kind != Error::Kind::kUnavailable));
+      co_return;
+    }
+    connection->trust_peer();
+    (*welcome)["type"] = "welcome";
+    connection->send(*welcome);
+    self->members[id] = connection;
+    if (self->events.on_joined) self->events.on_joined(id);
+    const std::string why = co_await listen(self, connection, id);
+    connection->close();
+    if (self->members.erase(id) > 0 && self->events.on_lost) self->events.on_lost(id, why);
+  }
+
+  static asio::awaitable<Result<json>> shake_hands(std::shared_ptr<State> self, ConnectionPtr connection) {
+    auto hello = co_await connection->receive_after_magic(kHandshakePatience);
+    if (!hello) co_return fail(std::move(hello).error());
+    const Options& ours = self->options;
+    if (text_field(*hello, "type") != "hello")
+      co_return fail(Error::Kind::kProtocol, "its first message is not a hello");
+    if (hello->value("protocol", 0) != kGangProtocol || text_field(*hello, "version") != ours.version)
+      co_return fail(Error::Kind::kRefused,
+                     "it is megalaunch {} (channel {}), node 0 is {} (channel {}); install the same version on all nodes",
+                     text_field(*hello, "version"), hello->value("protocol", 0), ours.version, kGangProtocol);
+    if (text_field(*hello, "job") != ours.job)
+      co_return fail(Error::Kind::kRefused,
+                     "it belongs to job '{}', node 0 runs job '{}'; check MASTER_ADDR, MASTER_PORT and the job's name",
+                     text_field(*hello, "job"), ours.job);
+    const bool keyed = hello->value("keyed", false);
+    if (keyed != !ours.key.empty())
+      co_return fail(Error::Kind::kRefused,
+                     "it has {} job key, node 0 has {}; give all nodes the same MEGALAUNCH_JOB_KEY or key file, or none",
+                     keyed ? "a" : "no", keyed ? "none" : "one");
+    const std::string agent_nonce = text_field(*hello, "nonce");
+    const std::string leader_nonce = fresh_nonce();
+    connection->send({{"type", "challenge"},
+                      {"nonce", leader_nonce},
+                      {"keyed", !ours.key.empty()},
+                      {"proof", leader_proof(ours.key, agent_nonce, leader_nonce, ours.job)}});
+    auto join = co_await connection->receive(kHandshakePatience);
+    if (!join) co_return fail(std::move(join).error());
+    if (text_field(*join, "type") == "refuse")
+      co_return fail(Error::Kind::kRefused, "it refuses us: {}", text_field(*join, "reason"));
+    const std::string details = text_field(*join, "details");
+    if (text_field(*join, "type") != "join" ||
+        !same_proof(text_field(*join, "proof"), agent_proof(ours.key, leader_nonce, agent_nonce, details)))
+      co_return fail(Error::Kind::kRefused,
+                     "its job key is another one; give all nodes the same MEGALAUNCH_JOB_KEY or key file");
+    auto parsed = json::parse(details, nullptr, false);
+    if (!parsed.is_object()) co_return fail(Error::Kind::kProtocol, "its join message has no details");
+    co_return parsed;
+  }
+
+  /// Passes messages on until the member is gone; returns why.
+  static asio::awaitable<std::string> listen(std::shared_ptr<State> self, ConnectionPtr connection, MemberId id) {
+    for (;;) {
+      const auto message = co_await connection->receive(self->options.heartbeat_timeout);
+      if (!message) co_return message.error().message;
+      if (text_field(*message, "type") == "ping") {
+        const auto now = std::chrono::system_clock::now().time_since_epoch();
+        connection->send({{"type", "pong"},
+                          {"sent", message->value("sent", int64_t{0})},
+                          {"now", std::chrono::duration_cast<nanoseconds>(now).count()}});
+      } else if (self->members.contains(id) && self->events.on_message) {
+        self->events.on_message(id, *message);
+      }
+    }
+  }
+
+  asio::io_context& context;
+  Options options;
+  Log log;
+  Events events;
+  MemberId last_id = 0;
+  std::map<MemberId, ConnectionPtr> members;
+};
+
+GangServer::GangServer(asio::io_context& context, Options options, Log log, Events events)
+    : state_(std::make_shared<State>(context, std::move(options), std::move(log), std::move(events))) {}
+
+GangServer::~GangServer() {
+  state_->events = {};
+  for (const auto& [id, connection] : std::exchange(state_->members, {})) connection->close();
+}
+
+void GangServer::adopt(UniqueFd socket) {
+  asio::post(state_->context, [state = state_, fd = socket.release()] { state->adopt(UniqueFd(fd)); });
+}
+
+void GangServer::send(MemberId member, const json& message) {
+  const auto found = state_->members.find(member);
+  if (found != state_->members.end()) found->second->send(message);
+}
+
+void GangServer::dismiss(MemberId member, const json& message) {
+  const auto found = state_->members.find(member);
+  if (found == state_->members.end()) return;
+  const ConnectionPtr connection = found->second;
+  state_->members.erase(found);
+  connection->send_last(message);
+}
+
+}  // namespace megalaunch
