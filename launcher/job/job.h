@@ -8,14 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "env/platform.h"
 #include "env/variables.h"
 
 namespace megalaunch {
 
 struct MegatronSettings;  // launcher/job/megatron_settings.h
-
-/// How the job file says where the job runs; kAuto is resolved from the environment (env/platform.h).
-enum class PlatformKind { kAuto, kTianqing, kDlc, kDsw, kPyTorchJob, kSlurm, kLocal };
 
 /// One step of `prepare:`. Runs before the first generation, without a shell.
 struct PrepareStep {
@@ -25,8 +23,9 @@ struct PrepareStep {
   std::chrono::seconds timeout{std::chrono::hours(1)};
 };
 
-/// A parsed and validated job file: what the person asked for, before the platform and the clock have their say.
-/// A plain value. `auto` is an empty optional everywhere. Relative paths are still relative (to `workdir`).
+/// A parsed and validated job file: what the person asked for, before the platform and the clock
+/// have their say. A plain value. `auto` is an empty optional everywhere. Relative paths are still
+/// relative (to `workdir`).
 struct Job {
   struct Launch {
     std::optional<int> nodes;
@@ -39,7 +38,8 @@ struct Job {
     int max = 3;
     std::chrono::milliseconds backoff{5000};
     std::chrono::milliseconds grace{30000};  ///< from SIGTERM to SIGKILL
-    std::map<std::string, int> per_kind;     ///< restarts per cause kind, over the defaults of configs/causes.yaml
+    std::map<std::string, int>
+        per_kind;  ///< restarts per cause kind, over the defaults of configs/causes.yaml
   };
   struct Logs {
     enum class Console { kAll, kRanks, kErrors, kCollapsed, kNone };
@@ -62,7 +62,8 @@ struct Job {
   Logs logs;
 };
 
-/// One complaint about a job file. Printed as "file:line:column: message"; line and column count from 1, 0 = unknown.
+/// One complaint about a job file. Printed as "file:line:column: message"; line and column count
+/// from 1, 0 = unknown.
 struct JobError {
   std::string file;
   int line = 0;
@@ -73,16 +74,25 @@ struct JobError {
   std::string to_string() const;
 };
 
-/// What load_job gives: a job, or at least one error. All errors that can be found at once are there.
+/// What load_job gives: a job, or at least one error. All errors that can be found at once are
+/// there.
 struct LoadedJob {
   std::optional<Job> job;
   std::vector<JobError> errors;
 };
 
-/// Reads and validates a job file: unknown and duplicate keys, wrong types and bad values are errors with their place.
-/// `${VAR}` and `${VAR:-default}` in values read `environment`. `sets` are `--set a.b=c` overrides, applied in order
-/// before validation; their errors name the flag. Pure apart from reading `path`; starts nothing.
+/// Reads and validates a job file: unknown and duplicate keys, wrong types and bad values are
+/// errors with their place.
+/// `${VAR}` and `${VAR:-default}` in values read `environment`. `sets` are `--set a.b=c` overrides,
+/// applied in order before validation; their errors name the flag. Pure apart from reading `path`;
+/// starts nothing.
 LoadedJob load_job(const std::filesystem::path& path, const Variables& environment,
                    const std::vector<std::string>& sets);
+
+/// The same for a text in memory. `path` names it in messages; `start` (absolute) is the default of
+/// `workdir`. Pure.
+LoadedJob parse_job(const std::string& text, const std::filesystem::path& path,
+                    const Variables& environment, const std::vector<std::string>& sets,
+                    const std::filesystem::path& start);
 
 }  // namespace megalaunch
