@@ -64,31 +64,26 @@ struct LogPump::State {
 
   void run() {
     for (bool last_round = false; !last_round;) {
-      last_round = take_orders();
+      std::string lines;
+      last_round = take_orders(lines);
       pump_all();
+      // After the logs: what the launcher says is about lines that are on disk by now.
+      if (!lines.empty()) console.write(Console::Stream::kErr, {}, lines);
       console.flush();
-      if (last_round) return;
-      wait();
+      if (!last_round) wait();
     }
   }
 
   /// Moves what other threads left for us into our own state. True: this is the last round.
-  bool take_orders() {
-    std::string lines;
-    bool last = false;
-    {
-      const std::lock_guard lock(mutex);
-      if (std::exchange(sources_ended, false))
-        for (Followed& each : followed) each.ended = true;
-      for (Followed& fresh : added) followed.push_back(std::move(fresh));
-      added.clear();
-      lines.swap(messages);
-      if (status_changed) console.set_status(std::exchange(status, {}));
-      status_changed = false;
-      last = finishing;
-    }
-    if (!lines.empty()) console.write(Console::Stream::kErr, {}, lines);
-    return last;
+  bool take_orders(std::string& lines) {
+    const std::lock_guard lock(mutex);
+    if (std::exchange(sources_ended, false))
+      for (Followed& each : followed) each.ended = true;
+    for (Followed& fresh : added) followed.push_back(std::move(fresh));
+    added.clear();
+    lines.swap(messages);
+    if (std::exchange(status_changed, false)) console.set_status(std::exchange(status, {}));
+    return finishing;
   }
 
   void pump_all() {

@@ -1,0 +1,361 @@
+#include "launcher/gang/coordinator.h"
+
+#include <algorithm>
+
+#include "launcher/gang/failure_report.h"
+
+namespace megalaunch {
+namespace {
+
+/// What a node needs beyond the grace to kill, reap and look for stragglers, before we take it for broken.
+constexpr seconds kStopPatience{40};
+/// How long members have to read the last order.
+constexpr seconds kEndPatience{3};
+
+constexpr int kExitNodesMissing = 145;
+constexpr int kSignalExitBase = 128;
+
+std::string node_name(int rank, const std::string& host) {
+  return host.empty() ? fmt::format("node {}", rank) : fmt::format("node {} ({})", rank, host);
+}
+
+}  // namespace
+
+Coordinator::Coordinator(Settings settings, const CauseRules& rules, const Clock& clock)
+    : settings_(std::move(settings)), rules_(rules), clock_(clock), generation_(settings_.first_generation),
+      prepared_(!settings_.prepare), history_(settings_.history) {
+  settings_.identity.nodes = settings_.nodes;
+  for (int rank = 0; rank < settings_.nodes; ++rank) nodes_[rank];
+  gather(clock_.steady());
+}
+
+// --- membership
+
+Result<Welcome> Coordinator::join(const MemberDetails& details, const std::string& address) {
+  if (phase_ == Phase::kEnding || phase_ == Phase::kFinished)
+    return fail(Error::Kind::kRefused, "the job is over");
+  const auto place = place_for(details);
+  if (!place) return fail(place.error());
+  Node& node = nodes_[*place];
+  node.state = NodeState::kJoining;
+  node.ever_seen = true;
+  node.details = details;
+  node.address = address;
+  node.evidence.clear();
+  // An agent that has lived through a loss of node 0 knows better than our journal how far the run had come.
+  if (details.run_id == settings_.identity.run_id && started_generation_ < 0)
+    generation_ = std::max(generation_, details.generation + 1);
+  Welcome welcome = settings_.identity;
+  welcome.node_rank = *place;
+  return welcome;
+}
+
+Result<int> Coordinator::place_for(const MemberDetails& details) const {
+  if (details.node_rank) {
+    const int rank = *details.node_rank;
+    const auto found = nodes_.find(rank);
+    if (found == nodes_.end())
+      return fail(Error::Kind::kRefused, "its node rank is {}, but the job has {} nodes (ranks 0 to {}); check RANK and WORLD_SIZE",
+                  rank, settings_.nodes, settings_.nodes - 1);
+    const Node& node = found->second;
+    if (node.state != NodeState::kAbsent)
+      // The other one may be dead without our knowing yet, so trying again can help.
+      return fail(Error::Kind::kUnavailable, "node rank {} is taken by the agent on {} ({}, pid {}); two nodes have the same RANK",
+                  rank, node.details.host, node.address, node.details.pid);
+    return rank;
+  }
+  // Order of arrival, stable over restarts: a host gets its old place back; new ones the lowest that nobody ever had.
+  std::optional<int> fresh, vacant;
+  for (const auto& [rank, node] : nodes_) {
+    if (node.state != NodeState::kAbsent) continue;
+    if (node.ever_seen && node.details.host == details.host) return rank;
+    if (!node.ever_seen && !fresh) fresh = rank;
+    if (!vacant) vacant = rank;
+  }
+  if (fresh) return *fresh;
+  if (vacant) return *vacant;
+  return fail(Error::Kind::kUnavailable, "all {} nodes of the job are here already; check WORLD_SIZE", settings_.nodes);
+}
+
+void Coordinator::joined(int rank) {
+  Node& node = nodes_[rank];
+  node.state = NodeState::kReady;
+  record("joined", fmt::format("{} at {}", node_name(rank, node.details.host), node.address));
+  proceed();
+}
+
+void Coordinator::left(int rank, const std::string& why) {
+  Node& node = nodes_[rank];
+  if (node.state == NodeState::kAbsent) return;
+  const NodeState before = node.state;
+  node.state = NodeState::kAbsent;
+  node.prepared = false;
+  if (phase_ == Phase::kEnding) {
+    if (present() == 0) tick();
+    return;
+  }
+  const std::string name = node_name(rank, node.details.host);
+  record("lost", fmt::format("{}: {}", name, why));
+  send_all(TellOrder{fmt::format("lost {}: {}", name, why)});
+  const bool had_ranks = before == NodeState::kStarting || before == NodeState::kRunning;
+  if (phase_ == Phase::kRunning) {
+    // Also one whose ranks had succeeded: its logs, and perhaps its part of a checkpoint, are in doubt.
+    add_lost_evidence(rank);
+    begin_stop(fmt::format("{} was lost: {}", name, why));
+  } else if (phase_ == Phase::kStopping) {
+    if (had_ranks) add_lost_evidence(rank);
+    check_stopped();
+  } else if (phase_ == Phase::kPreparing) {
+    gather(clock_.steady());
+  }
+}
+
+void Coordinator::add_lost_evidence(int rank) {
+  Node& node = nodes_[rank];
+  Evidence evidence;
+  evidence.node_rank = rank;
+  evidence.host = node.details.host;
+  int first_rank = 0;
+  for (const auto& [other, each] : nodes_)
+    if (other < rank) first_rank += each.details.ranks;
+  evidence.rank = first_rank;
+  evidence.pid = node.details.pid;
+  evidence.end = LostNode{};
+  evidence.ended_at = clock_.wall();
+  node.evidence.push_back(std::move(evidence));
+}
+
+int Coordinator::present() const {
+  return static_cast<int>(std::count_if(nodes_.begin(), nodes_.end(), [](const auto& each) {
+    return each.second.state != NodeState::kAbsent;
+  }));
+}
+
+bool Coordinator::all_in(NodeState state) const {
+  return std::all_of(nodes_.begin(), nodes_.end(), [state](const auto& each) { return each.second.state == state; });
+}
+
+std::string Coordinator::missing_nodes() const {
+  std::string missing;
+  for (const auto& [rank, node] : nodes_) {
+    if (node.state != NodeState::kAbsent) continue;
+    if (!missing.empty()) missing += ", ";
+    missing += node.ever_seen ? node_name(rank, node.details.host) : fmt::format("node {}", rank);
+  }
+  return missing;
+}
+
+// --- the course of a generation
+
+void Coordinator::gather(SteadyTime not_before) {
+  phase_ = Phase::kGathering;
+  not_before_ = not_before;
+  deadline_ = not_before + settings_.join_timeout;
+  proceed();
+}
+
+void Coordinator::proceed() {
+  if (phase_ == Phase::kGathering) {
+    if (interrupted_by_) return end(kSignalExitBase + *interrupted_by_, "");
+    if (!all_in(NodeState::kReady) || clock_.steady() < *not_before_) return;
+    if (prepared_) return start_generation();
+    phase_ = Phase::kPreparing;
+    deadline_.reset();
+    preparing_each_ = false;
+    send(0, PrepareOrder{/*first=*/true});
+  }
+}
+
+void Coordinator::start_generation() {
+  phase_ = Phase::kRunning;
+  deadline_.reset();
+  started_generation_ = generation_;
+  std::vector<std::string> addresses;
+  int world_size = 0;
+  for (auto& [rank, node] : nodes_) {
+    addresses.push_back(node.address);
+    world_size += node.details.ranks;
+  }
+  actions_.push_back(OpenGeneration{generation_, std::move(addresses)});
+  record("generation", fmt::format("generation {} starts: {} ranks on {} node{}", generation_, world_size, settings_.nodes,
+                                   settings_.nodes == 1 ? "" : "s"));
+  int first_rank = 0;
+  for (auto& [rank, node] : nodes_) {
+    node.state = NodeState::kStarting;
+    node.evidence.clear();
+    send(rank, StartOrder{generation_, world_size, first_rank, settings_.restarts.max});
+    first_rank += node.details.ranks;
+  }
+}
+
+void Coordinator::begin_stop(const std::string& reason) {
+  phase_ = Phase::kStopping;
+  deadline_ = clock_.steady() + settings_.grace + kStopPatience;
+  record("stopping", reason);
+  send_all(StopOrder{generation_, settings_.grace, reason});
+  check_stopped();
+}
+
+void Coordinator::check_stopped() {
+  const bool all_still = std::all_of(nodes_.begin(), nodes_.end(), [](const auto& each) {
+    const NodeState state = each.second.state;
+    return state == NodeState::kAbsent || state == NodeState::kStopped || state == NodeState::kReady ||
+           state == NodeState::kJoining;
+  });
+  if (all_still) judge();
+}
+
+void Coordinator::judge() {
+  const int failed_generation = generation_++;
+  for (auto& [rank, node] : nodes_)
+    if (node.state == NodeState::kStopped) node.state = NodeState::kReady;
+  if (interrupted_by_) return end(kSignalExitBase + *interrupted_by_, "");
+
+  Judged judged;
+  judged.generation = failed_generation;
+  for (auto& [rank, node] : nodes_)
+    std::move(node.evidence.begin(), node.evidence.end(), std::back_inserter(judged.evidence));
+  judged.verdict = decide(judged.evidence, rules_);
+  const RankEnd first_end =
+      judged.verdict.first ? judged.evidence[*judged.verdict.first].end : RankEnd(NotRecorded{});
+  judged.decision =
+      decide_restart(settings_.restarts, history_, judged.verdict, first_end, progress_of(judged.evidence));
+  history_ = judged.decision.history;
+  const std::string report = report_text(make_failure_report(judged.generation, judged.evidence, judged.verdict, judged.decision));
+  const auto action = judged.decision.action;
+  const std::string reason = judged.decision.reason;
+  actions_.push_back(std::move(judged));
+  send_all(TellOrder{report});
+  if (const auto* retry = std::get_if<Retry>(&action)) {
+    record("restart", reason);
+    return gather(clock_.steady() + retry->after);
+  }
+  end(std::get<End>(action).exit_code, "");
+}
+
+void Coordinator::end(int exit_code, const std::string& text) {
+  phase_ = Phase::kEnding;
+  exit_code_ = exit_code;
+  deadline_ = clock_.steady() + kEndPatience;
+  record("end", fmt::format("exit code {}{}{}", exit_code, text.empty() ? "" : ": ", text));
+  send_all(EndOrder{exit_code, text});
+  if (present() == 0) tick();
+}
+
+void Coordinator::tick() {
+  const SteadyTime now = clock_.steady();
+  switch (phase_) {
+    case Phase::kGathering:
+      if (now >= *not_before_) proceed();
+      if (phase_ == Phase::kGathering && now >= *deadline_)
+        end(kExitNodesMissing, fmt::format("{} of {} nodes are here; missing after {} s: {}", present(), settings_.nodes,
+                                           std::chrono::duration_cast<seconds>(settings_.join_timeout).count(), missing_nodes()));
+      return;
+    case Phase::kStopping:
+      if (now < *deadline_) return;
+      for (auto& [rank, node] : nodes_)
+        if (node.state == NodeState::kStarting || node.state == NodeState::kRunning || node.state == NodeState::kSucceeded) {
+          actions_.push_back(Drop{rank, "it does not stop its ranks"});
+          node.state = NodeState::kAbsent;
+          add_lost_evidence(rank);
+        }
+      return check_stopped();
+    case Phase::kEnding:
+      if (present() > 0 && now < *deadline_) return;
+      phase_ = Phase::kFinished;
+      deadline_.reset();
+      actions_.push_back(Finish{exit_code_});
+      return;
+    default: return;
+  }
+}
+
+std::optional<SteadyTime> Coordinator::deadline() const {
+  if (phase_ == Phase::kGathering && not_before_ && clock_.steady() < *not_before_) return not_before_;
+  return deadline_;
+}
+
+// --- news
+
+void Coordinator::hear(int node, const News& news) {
+  std::visit([this, node](const auto& each) { hear_of(node, each); }, news);
+}
+
+void Coordinator::hear_of(int rank, const StartedNews& news) {
+  Node& node = nodes_[rank];
+  if (news.generation != generation_ || node.state != NodeState::kStarting) return;
+  node.state = NodeState::kRunning;
+  if (phase_ == Phase::kRunning && all_in(NodeState::kRunning)) record("running", "all ranks run");
+}
+
+void Coordinator::hear_of(int rank, const FailedNews& news) {
+  const Evidence& evidence = news.evidence;
+  if (phase_ == Phase::kPreparing) {
+    // There is nothing to stop; this is the whole evidence.
+    nodes_[rank].evidence = {evidence};
+    return judge();
+  }
+  if (phase_ != Phase::kRunning || news.generation != generation_) return;
+  begin_stop(fmt::format("rank {} on {} failed: {}", evidence.rank, node_name(rank, nodes_[rank].details.host),
+                         to_string(evidence.end)));
+}
+
+void Coordinator::hear_of(int rank, const SucceededNews& news) {
+  Node& node = nodes_[rank];
+  if (news.generation != generation_ || (node.state != NodeState::kRunning && node.state != NodeState::kStarting)) return;
+  node.state = NodeState::kSucceeded;
+  if (phase_ == Phase::kRunning && all_in(NodeState::kSucceeded)) end(0, "");
+}
+
+void Coordinator::hear_of(int rank, const StoppedNews& news) {
+  Node& node = nodes_[rank];
+  if (news.generation != generation_ || phase_ != Phase::kStopping) return;
+  node.state = NodeState::kStopped;
+  node.evidence = news.evidence;
+  check_stopped();
+}
+
+void Coordinator::hear_of(int rank, const PreparedNews&) {
+  if (phase_ != Phase::kPreparing) return;
+  if (!preparing_each_) {
+    preparing_each_ = true;
+    for (auto& [other, node] : nodes_) node.prepared = false;
+    return send_all(PrepareOrder{/*first=*/false});
+  }
+  nodes_[rank].prepared = true;
+  const bool all = std::all_of(nodes_.begin(), nodes_.end(), [](const auto& each) { return each.second.prepared; });
+  if (!all) return;
+  prepared_ = true;
+  start_generation();
+}
+
+void Coordinator::hear_of(int rank, const InterruptedNews& news) {
+  const std::string reason = fmt::format("{} was sent {}", node_name(rank, nodes_[rank].details.host), signal_name(news.signal));
+  const bool again = interrupted_by_.has_value();
+  interrupted_by_ = news.signal;
+  switch (phase_) {
+    case Phase::kRunning: return begin_stop(reason);
+    case Phase::kStopping:
+      // A second signal means now.
+      if (again) send_all(StopOrder{generation_, milliseconds(0), reason});
+      return;
+    case Phase::kGathering:
+    case Phase::kPreparing: return end(kSignalExitBase + news.signal, reason);
+    default: return;
+  }
+}
+
+// --- actions
+
+void Coordinator::send(int node, Order order) {
+  if (nodes_[node].state != NodeState::kAbsent && nodes_[node].state != NodeState::kJoining)
+    actions_.push_back(Send{node, std::move(order)});
+}
+
+void Coordinator::send_all(const Order& order) {
+  for (const auto& [rank, node] : nodes_) send(rank, order);
+}
+
+std::vector<Coordinator::Action> Coordinator::take_actions() { return std::exchange(actions_, {}); }
+
+}  // namespace megalaunch

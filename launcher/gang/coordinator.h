@@ -1,0 +1,149 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "env/clock.h"
+#include "env/result.h"
+#include "launcher/gang/message.h"
+#include "launcher/gang/restart_policy.h"
+#include "launcher/gang/verdict.h"
+
+namespace megalaunch {
+
+/// Decides for the whole gang: who is a member, when a generation starts and stops, what a failure means, and when the
+/// job is over. Lives on node 0. Pure: it is told what happened and leaves behind what is to be done; it holds no
+/// socket, timer or process, and reads time only from its clock.
+///
+///   gather -> [prepare ->] run -> stop -> (judge) -> gather ... -> end
+///
+/// GC-1  A generation starts only when every node is present and none has a process of an earlier one.
+/// GC-2  Every rank of a generation has the same generation number, an empty key space, and no peer of another one.
+/// GC-3  The first failure, loss or interruption stops the generation; later ones only add evidence.
+/// GC-4  The job ends with one exit code for everyone.
+class Coordinator {
+ public:
+  struct Settings {
+    int nodes = 1;
+    milliseconds join_timeout{600'000};
+    milliseconds grace{30'000};  ///< from SIGTERM to SIGKILL on every node
+    RestartLimits restarts;
+    bool prepare = false;  ///< the job has steps to run before the first generation
+    Welcome identity;      ///< run id and so on; node_rank and nodes are filled in
+    RestartHistory history;  ///< of the run that is continued; empty for a new one
+    int first_generation = 0;
+  };
+
+  // --- what is to be done
+  struct Send {
+    int node = 0;
+    Order order;
+  };
+  /// Close the node's connection: it does not do what it must.
+  struct Drop {
+    int node = 0;
+    std::string why;
+  };
+  /// Before the Sends that follow: a new key space, for ranks on these addresses (and loopback) only.
+  struct OpenGeneration {
+    int generation = 0;
+    std::vector<std::string> addresses;
+  };
+  /// A generation ended badly: write it down. All evidence, what it means, and what was decided.
+  struct Judged {
+    int generation = 0;
+    std::vector<Evidence> evidence;
+    Verdict verdict;
+    RestartDecision decision;
+  };
+  /// Something that the journal should know changed.
+  struct Record {
+    std::string event;
+    std::string detail;
+  };
+  /// Nothing is left to do; node 0's agent may leave with this status.
+  struct Finish {
+    int exit_code = 0;
+  };
+  using Action = std::variant<Send, Drop, OpenGeneration, Judged, Record, Finish>;
+
+  enum class Phase { kGathering, kPreparing, kRunning, kStopping, kEnding, kFinished };
+
+  /// `rules` and `clock` outlive the coordinator.
+  Coordinator(Settings settings, const CauseRules& rules, const Clock& clock);
+
+  /// An agent at `address` asks to join. Its welcome, or why not (kUnavailable: later perhaps).
+  Result<Welcome> join(const MemberDetails& details, const std::string& address);
+  /// Its welcome is on its way. Nothing may start before this.
+  void joined(int node);
+  void left(int node, const std::string& why);
+  void hear(int node, const News& news);
+  /// Call when deadline() has passed.
+  void tick();
+
+  /// When tick() is due; nothing while only news can move things.
+  std::optional<SteadyTime> deadline() const;
+  /// What has to be done since the last call, in order.
+  std::vector<Action> take_actions();
+
+  Phase phase() const { return phase_; }
+  int generation() const { return generation_; }
+  const RestartHistory& history() const { return history_; }
+  const Welcome& identity() const { return settings_.identity; }
+
+ private:
+  enum class NodeState { kAbsent, kJoining, kReady, kStarting, kRunning, kSucceeded, kStopped };
+  struct Node {
+    NodeState state = NodeState::kAbsent;
+    bool ever_seen = false;
+    bool prepared = false;
+    MemberDetails details;
+    std::string address;
+    std::vector<Evidence> evidence;  ///< of the current generation
+  };
+
+  Result<int> place_for(const MemberDetails& details) const;
+  std::string missing_nodes() const;
+  int present() const;
+  bool all_in(NodeState state) const;
+  void gather(SteadyTime not_before);
+  void proceed();
+  void start_generation();
+  void begin_stop(const std::string& reason);
+  void check_stopped();
+  void judge();
+  void end(int exit_code, const std::string& text);
+  void add_lost_evidence(int node);
+
+  void hear_of(int node, const StartedNews& news);
+  void hear_of(int node, const FailedNews& news);
+  void hear_of(int node, const SucceededNews& news);
+  void hear_of(int node, const StoppedNews& news);
+  void hear_of(int node, const PreparedNews& news);
+  void hear_of(int node, const InterruptedNews& news);
+
+  void send(int node, Order order);
+  void send_all(const Order& order);
+  void record(std::string event, std::string detail) { actions_.push_back(Record{std::move(event), std::move(detail)}); }
+
+  Settings settings_;
+  const CauseRules& rules_;
+  const Clock& clock_;
+  Phase phase_ = Phase::kGathering;
+  int generation_;
+  int started_generation_ = -1;
+  bool preparing_each_ = false;
+  bool prepared_ = false;
+  std::map<int, Node> nodes_;  ///< all ranks 0..nodes-1
+  RestartHistory history_;
+  std::optional<int> interrupted_by_;
+  int exit_code_ = 0;
+  std::optional<SteadyTime> deadline_;    ///< of the phase
+  std::optional<SteadyTime> not_before_;  ///< backoff: when the next generation may start
+  std::vector<Action> actions_;
+};
+
+}  // namespace megalaunch

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "env/clock.h"
+#include "env/result.h"
+#include "launcher/gang/evidence.h"
+
+namespace megalaunch {
+
+/// What agents and the coordinator say to each other once an agent has joined, as plain values. On the wire each is one
+/// JSON object whose `type` is the name in quotes; rendezvous/gang/channel_format.md describes the frames around it.
+
+/// Who asks to join: the details of the handshake.
+struct MemberDetails {
+  std::string host;
+  std::optional<int> node_rank;  ///< the platform's RANK; nothing: order of arrival
+  int ranks = 1;                 ///< that this node starts
+  int pid = 0;
+  std::string run_id;  ///< of the run that this agent took part in before it lost node 0; empty at first
+  int generation = -1;  ///< the last one that it took part in
+};
+
+/// What node 0 has chosen for everyone.
+struct Welcome {
+  int node_rank = 0;
+  int nodes = 1;
+  std::string run_id;
+  std::string start_time;  ///< of the run, ISO 8601, UTC
+  std::string log_dir;     ///< absolute; the run's files are in <log_dir>/<run_id>
+};
+
+// --- orders, from the coordinator
+
+/// "start": the ranks of a generation.
+struct StartOrder {
+  int generation = 0;
+  int world_size = 1;
+  int first_rank = 0;  ///< global rank of this node's local rank 0
+  int max_restarts = 0;
+};
+/// "stop": every rank of the generation; answered with StoppedNews.
+struct StopOrder {
+  int generation = 0;
+  milliseconds grace{0};
+  std::string reason;
+};
+/// "tell": show this on the console.
+struct TellOrder {
+  std::string text;
+};
+/// "prepare": run the job's preparation; answered with PreparedNews or FailedNews.
+struct PrepareOrder {
+  bool first = false;  ///< the steps for the whole job, not those for each node
+};
+/// "end": the job is over; leave with this status.
+struct EndOrder {
+  int exit_code = 0;
+  std::string text;
+};
+using Order = std::variant<StartOrder, StopOrder, TellOrder, PrepareOrder, EndOrder>;
+
+// --- news, from an agent
+
+/// "started": all ranks of this node run.
+struct StartedNews {
+  int generation = 0;
+};
+/// "failed": the first rank of this node that failed; its agent has begun to stop the others.
+struct FailedNews {
+  int generation = 0;
+  Evidence evidence;
+};
+/// "succeeded": all ranks of this node exited with 0.
+struct SucceededNews {
+  int generation = 0;
+};
+/// "stopped": no process of the generation is left on this node.
+struct StoppedNews {
+  int generation = 0;
+  std::vector<Evidence> evidence;  ///< one for each rank
+};
+/// "prepared": see PrepareOrder.
+struct PreparedNews {};
+/// "interrupted": this agent was sent a signal that means to stop the job.
+struct InterruptedNews {
+  int signal = 15;
+};
+using News = std::variant<StartedNews, FailedNews, SucceededNews, StoppedNews, PreparedNews, InterruptedNews>;
+
+nlohmann::json to_json(const MemberDetails& details);
+nlohmann::json to_json(const Welcome& welcome);
+nlohmann::json to_json(const Order& order);
+nlohmann::json to_json(const News& news);
+
+/// All refuse (kProtocol) missing and ill-typed fields and unknown types.
+Result<MemberDetails> member_details_from_json(const nlohmann::json& json);
+Result<Welcome> welcome_from_json(const nlohmann::json& json);
+Result<Order> order_from_json(const nlohmann::json& json);
+Result<News> news_from_json(const nlohmann::json& json);
+
+}  // namespace megalaunch
