@@ -1,0 +1,92 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "env/result.h"
+#include "launcher/gang/cause_patterns.h"
+
+namespace megalaunch {
+
+/// What kind of thing went wrong. The kind decides whether another attempt can help; docs/causes.md
+/// describes each.
+enum class CauseKind {
+  kConfig,
+  kOutOfMemory,
+  kHostOutOfMemory,
+  kStore,
+  kNetwork,
+  kDevice,
+  kNumeric,
+  kData,
+  kSignal,
+  kLostNode,
+  kUnknown,
+};
+inline constexpr size_t kCauseKinds = 11;
+
+/// The name that configs/causes.yaml, job files and reports use, such as "out-of-memory".
+std::string_view to_string(CauseKind kind);
+/// The kind of that name, or nothing.
+std::optional<CauseKind> parse_cause_kind(std::string_view name);
+
+/// How failures of one kind are retried unless a rule or the job file says otherwise.
+struct RetryHabit {
+  int retries = 0;           ///< restarts without progress in between
+  bool repeat_ends = false;  ///< the same failure twice without progress ends the job
+  bool needs_progress =
+      false;  ///< retried only when the failed attempt had trained at least one iteration
+  bool pinned =
+      false;  ///< set by the rule itself: the job file's number for the kind does not change it
+};
+
+/// One row of the table. A rule speaks when one of its patterns is in a rank's log or error file,
+/// or when the rank ended with one of its exit codes or signals.
+struct CauseRule {
+  std::string name;
+  CauseKind kind = CauseKind::kUnknown;
+  std::vector<std::string> match;  ///< patterns, see PatternSet
+  bool fold_case = false;          ///< the patterns ignore ASCII case
+  std::vector<int> codes;
+  std::vector<int> signals;
+  bool victim = false;  ///< the usual symptom of a failure elsewhere: a cause only when nothing
+                        ///< better is found
+  bool weak = false;    ///< counts only when no other rule says anything about the rank
+  bool certain = true;  ///< false: other causes look the same
+  RetryHabit habit;     ///< the kind's, with what the rule overrides
+  std::string advice;
+};
+
+/// The table of rules, in order of strength: of two rules that match one rank's log, the earlier
+/// one names its cause. Immutable once made, cheap to copy, safe to share between threads.
+class CauseRules {
+ public:
+  /// configs/causes.yaml as it was when this binary was built.
+  static CauseRules built_in();
+
+  /// A table from text in the format of configs/causes.yaml; `file` names it in errors
+  /// ("file:line:column: ..."). Unknown and duplicate keys, unknown kinds and duplicate rule names
+  /// are errors of kind kUsage.
+  static Result<CauseRules> parse(std::string_view yaml, std::string_view file);
+
+  /// This table with a user's on top: their rules come first, a rule of the same name replaces
+  /// ours, and a kind's habits listed there replace ours (also in our rules that do not override
+  /// them).
+  Result<CauseRules> with(std::string_view yaml, std::string_view file) const;
+
+  const std::vector<CauseRule>& rules() const;
+  const RetryHabit& habit(CauseKind kind) const;
+  /// The patterns of all rules; an id is the rule's index in rules().
+  const PatternSet& patterns() const;
+
+ private:
+  struct Table;
+  explicit CauseRules(std::shared_ptr<const Table> table) : table_(std::move(table)) {}
+  std::shared_ptr<const Table> table_;
+};
+
+}  // namespace megalaunch

@@ -1,0 +1,167 @@
+#include "launcher/gang/finding.h"
+
+#include <algorithm>
+#include <csignal>
+#include <tuple>
+
+#include "launcher/gang/evidence.h"
+#include "launcher/gang/log_lines.h"
+
+namespace megalaunch {
+namespace {
+
+/// One rule's match. Smaller is stronger.
+struct Match {
+  bool before_progress = false;
+  bool victim = false;
+  bool weak = false;
+  size_t rule = 0;
+  size_t index = 0;  ///< of the line
+
+  auto strength() const { return std::tie(before_progress, weak, victim, rule, index); }
+};
+
+bool contains(const std::vector<int>& values, int value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+/// The strongest rule on the exit status alone.
+const CauseRule* rule_of_end(const RankEnd& end, const CauseRules& rules) {
+  const CauseRule* found = nullptr;
+  for (const CauseRule& rule : rules.rules()) {
+    const auto* exited = std::get_if<Exited>(&end);
+    const auto* signaled = std::get_if<Signaled>(&end);
+    if (!(exited != nullptr && contains(rule.codes, exited->code)) &&
+        !(signaled != nullptr && contains(rule.signals, signaled->signal)))
+      continue;
+    if (found == nullptr || (found->weak && !rule.weak)) found = &rule;
+  }
+  return found;
+}
+
+void apply(const CauseRule& rule, Finding& finding) {
+  finding.rule = &rule;
+  finding.kind = rule.kind;
+  finding.victim = rule.victim;
+  finding.certain = rule.certain && !rule.victim;
+}
+
+/// Whether `a` says more about the rank than `b`. Sources are compared by what they say, not by
+/// where it stands.
+bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
+  const auto key = [&](const Finding& finding) {
+    const bool none = finding.source == Finding::Source::kNone;
+    const size_t order = finding.rule != nullptr
+                             ? static_cast<size_t>(finding.rule - rules.rules().data())
+                             : rules.rules().size();
+    const bool weak = finding.rule == nullptr || finding.rule->weak;
+    return std::tuple(none, weak, finding.victim, order);
+  };
+  return key(a) < key(b);
+}
+
+Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
+  Finding finding = find_cause(split_log(text), rules);
+  if (finding.line != 0) finding.source = source;
+  return finding;
+}
+
+}  // namespace
+
+Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
+  std::optional<size_t> last_progress;
+  std::optional<size_t> last_exception;
+  std::vector<Match> matches;
+  std::vector<size_t> ids;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    ids.clear();
+    rules.patterns().match(lines[i].text, ids);
+    for (const size_t id : ids) {
+      const CauseRule& rule = rules.rules()[id];
+      matches.push_back({false, rule.victim, rule.weak, id, i});
+    }
+    if (is_progress(lines[i].text)) last_progress = i;
+    if (is_exception(lines[i].text)) last_exception = i;
+  }
+  Finding finding;
+  finding.made_progress = last_progress.has_value();
+  for (Match& match : matches)
+    match.before_progress = last_progress && match.index < *last_progress;
+  const auto best =
+      std::min_element(matches.begin(), matches.end(),
+                       [](const Match& a, const Match& b) { return a.strength() < b.strength(); });
+  std::optional<size_t> deciding;
+  // An exception that nothing knows, behind the progress that a match lies before, is the better
+  // witness.
+  const bool unknown_later = best != matches.end() && best->before_progress && last_exception &&
+                             last_progress && *last_exception > *last_progress;
+  if (best != matches.end() && !unknown_later) {
+    apply(rules.rules()[best->rule], finding);
+    deciding = best->index;
+  } else if (last_exception) {
+    deciding = last_exception;
+  }
+  if (deciding) {
+    finding.source = Finding::Source::kStderr;
+    finding.line = lines[*deciding].number;
+    finding.text = std::string(lines[*deciding].text.substr(0, PatternSet::kMaxLine));
+    finding.lines = lines_that_matter(lines, *deciding);
+  }
+  return finding;
+}
+
+Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
+  Finding best;
+  bool progress = false;
+  const auto consider = [&](Finding finding) {
+    progress = progress || finding.made_progress;
+    if (stronger(finding, best, rules)) best = std::move(finding);
+  };
+  if (evidence.error_file) {
+    const ErrorFile& file = *evidence.error_file;
+    Finding finding = find_in_text(file.message, Finding::Source::kErrorFile, rules);
+    if (finding.line == 0 && !file.message.empty()) {
+      finding.source = Finding::Source::kErrorFile;
+      finding.line = 1;
+      finding.text = file.message;
+    }
+    if (!file.py_callstack.empty()) {
+      finding.lines.clear();
+      for (const LogLine& line : split_log(file.py_callstack))
+        finding.lines.emplace_back(line.whole);
+    }
+    consider(std::move(finding));
+  }
+  consider(find_in_text(evidence.stderr_tail, Finding::Source::kStderr, rules));
+  consider(find_in_text(evidence.stdout_tail, Finding::Source::kStdout, rules));
+  if (const CauseRule* rule = rule_of_end(evidence.end, rules)) {
+    Finding finding;
+    finding.source = Finding::Source::kEnd;
+    apply(*rule, finding);
+    finding.text = describe(evidence.end);
+    consider(std::move(finding));
+  }
+  const auto* signaled = std::get_if<Signaled>(&evidence.end);
+  if (evidence.oom_killed && signaled != nullptr && signaled->signal == SIGKILL) {
+    best.kind = CauseKind::kHostOutOfMemory;
+    best.victim = false;
+    best.certain = true;
+    best.text = "was killed by SIGKILL (9), sent by the kernel: the container's memory was full";
+    for (const CauseRule& rule : rules.rules())
+      if (rule.kind == CauseKind::kHostOutOfMemory) {
+        best.rule = &rule;
+        break;
+      }
+  }
+  if (std::holds_alternative<LostNode>(evidence.end)) {
+    best = Finding{};
+    best.source = Finding::Source::kEnd;
+    best.kind = CauseKind::kLostNode;
+    best.certain = true;
+    best.text = describe(evidence.end);
+  }
+  best.made_progress = progress;
+  return best;
+}
+
+}  // namespace megalaunch

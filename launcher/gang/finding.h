@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "launcher/gang/cause_rules.h"
+
+namespace megalaunch {
+
+struct Evidence;
+struct LogLine;
+
+/// What one rank's own evidence says about its end, before the other ranks are heard.
+struct Finding {
+  enum class Source { kNone, kErrorFile, kStderr, kStdout, kEnd };
+
+  const CauseRule* rule = nullptr;  ///< within the rules it was found with; null: nothing matched
+  CauseKind kind = CauseKind::kUnknown;
+  bool victim = false;
+  bool certain = false;
+  Source source = Source::kNone;
+  size_t line = 0;   ///< number of the deciding line in its source, from 1; 0: no line
+  std::string text;  ///< that line
+  std::vector<std::string> lines;  ///< the lines that matter: a Python traceback in full
+  bool made_progress = false;      ///< the log shows training iterations
+};
+
+/// Looks for the cause of one rank's end in its error file, the tails of its logs and its exit
+/// status. Pure.
+///
+/// A match behind the last sign of progress beats one before it; a strong rule beats a weak one; a
+/// cause beats a victim's symptom; then the earlier rule of the table, then the earlier line. An
+/// exception that no rule knows is `unknown` with its traceback.
+Finding find_cause(const Evidence& evidence, const CauseRules& rules);
+
+/// The same for text alone.
+Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules);
+
+}  // namespace megalaunch

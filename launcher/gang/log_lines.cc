@@ -1,0 +1,319 @@
+#include "launcher/gang/log_lines.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace megalaunch {
+namespace {
+
+bool digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+bool word(char c) {
+  return digit(c) || letter(c) || c == '_';
+}
+
+/// The number at the front of `text`, taken off it.
+std::optional<int> take_number(std::string_view& text) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || value < 0) return std::nullopt;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  return value;
+}
+
+bool take(std::string_view& text, std::string_view start) {
+  if (!text.starts_with(start)) return false;
+  text.remove_prefix(start.size());
+  return true;
+}
+
+void take_blanks(std::string_view& text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+}
+
+/// After a prefix at most one blank belongs to it: a traceback's indentation must survive.
+void take_blank(std::string_view& text) {
+  if (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+}
+
+bool take_colour(std::string_view& text) {
+  if (!text.starts_with("\x1b[")) return false;
+  const size_t end = text.find_first_not_of("0123456789;", 2);
+  if (end == std::string_view::npos) return false;
+  text.remove_prefix(end + 1);
+  return true;
+}
+
+/// "2024-11-07T16:27:21.123456Z ", "2024-11-07 16:27:21,123 ", also in brackets: the time that a
+/// collector put first.
+bool take_time(std::string_view& text) {
+  std::string_view rest = text;
+  const bool bracket = take(rest, "[");
+  const auto shape = [&](std::string_view pattern) {
+    if (rest.size() < pattern.size()) return false;
+    for (size_t i = 0; i < pattern.size(); ++i)
+      if (pattern[i] == '0' ? !digit(rest[i]) : pattern[i] != '?' && pattern[i] != rest[i])
+        return false;
+    rest.remove_prefix(pattern.size());
+    return true;
+  };
+  if (!shape("0000-00-00?00:00:00") && !shape("0000/00/00 00:00:00")) return false;
+  if (!rest.empty() && (rest.front() == '.' || rest.front() == ',')) {
+    rest.remove_prefix(1);
+    while (!rest.empty() && digit(rest.front())) rest.remove_prefix(1);
+  }
+  if (!take(rest, "Z")) shape("+00:00");
+  if (bracket && !take(rest, "]")) return false;
+  if (rest.empty()) return false;
+  if (!take(rest, " ") && !take(rest, "\t")) return false;
+  // Kubernetes: "<time> stdout F <text>".
+  for (const std::string_view stream : {"stdout F ", "stderr F ", "stdout P ", "stderr P "})
+    take(rest, stream);
+  text = rest;
+  return true;
+}
+
+/// "[default3]:", "[rank3]:", "[3]:", "[1:3]", "[node1:rank3]", "[1,3]<stderr>:", "[Rank 3]".
+bool take_bracket(std::string_view& text, LineLabel& label) {
+  if (!text.starts_with('[')) return false;
+  const size_t close = text.substr(0, 96).find(']');
+  if (close == std::string_view::npos) return false;
+  std::string_view inside = text.substr(1, close - 1);
+  std::string_view rest = text.substr(close + 1);
+  LineLabel found;
+  if (take(inside, "rank") || take(inside, "Rank") || take(inside, "RANK")) {
+    take_blanks(inside);
+    if (!take(inside, "=")) take(inside, "_");
+    found.rank = take_number(inside);
+    if (!found.rank || !inside.empty()) return false;
+  } else if (!inside.empty() && digit(inside.front())) {
+    const auto first = take_number(inside);
+    if (!first) return false;
+    if (inside.empty()) {
+      // "[1] NCCL INFO" is a device, "[3]:" a rank.
+      if (!rest.starts_with(':')) return false;
+      found.rank = first;
+    } else if (take(inside, ",")) {  // mpirun: [job,rank]<stream>:
+      found.rank = take_number(inside);
+      if (!found.rank || !inside.empty() || !rest.starts_with('<')) return false;
+    } else if (take(inside, ":")) {
+      take(inside, "rank");
+      found.rank = take_number(inside);
+      if (!found.rank || !inside.empty()) return false;
+      found.node = std::to_string(*first);
+    } else {
+      return false;
+    }
+  } else {
+    // A name, then a number: torchrun's role and local rank; or "node:rank".
+    size_t name = 0;
+    while (name < inside.size() &&
+           (word(inside[name]) || inside[name] == '-' || inside[name] == '.'))
+      ++name;
+    if (name < inside.size() && inside[name] == ':') {
+      found.node = std::string(inside.substr(0, name));
+      inside.remove_prefix(name + 1);
+      take(inside, "rank");
+      found.rank = take_number(inside);
+      if (!found.rank || !inside.empty()) return false;
+    } else {
+      if (name != inside.size() || !rest.starts_with(':')) return false;
+      size_t digits = name;
+      while (digits > 0 && digit(inside[digits - 1])) --digits;
+      if (digits == name || digits == 0) return false;
+      inside.remove_prefix(digits);
+      found.local_rank = take_number(inside);
+      if (!found.local_rank) return false;
+    }
+  }
+  if (rest.starts_with('<')) {
+    const size_t end = rest.find('>');
+    if (end == std::string_view::npos) return false;
+    rest.remove_prefix(end + 1);
+  }
+  take(rest, ":");
+  take_blank(rest);
+  text = rest;
+  if (found.rank) label.rank = found.rank;
+  if (found.local_rank) label.local_rank = found.local_rank;
+  if (!found.node.empty()) label.node = found.node;
+  return true;
+}
+
+/// srun's "3: text" and pdsh's "worker-1: text". A name must hold a digit after a dash, else
+/// "ValueError: " would be one.
+bool take_bare(std::string_view& text, LineLabel& label) {
+  size_t end = 0;
+  bool all_digits = true;
+  bool dash_digit = false;
+  while (end < text.size() && end < 64 &&
+         (word(text[end]) || text[end] == '-' || text[end] == '.')) {
+    all_digits = all_digits && digit(text[end]);
+    dash_digit = dash_digit || (end > 0 && digit(text[end]) && text[end - 1] == '-');
+    ++end;
+  }
+  if (end == 0 || end >= text.size() || text[end] != ':') return false;
+  if (end + 1 < text.size() && text[end + 1] != ' ') return false;
+  if (all_digits) {
+    std::string_view number = text.substr(0, end);
+    if (number.size() > 6) return false;
+    label.rank = take_number(number);
+  } else if (dash_digit) {
+    label.node = std::string(text.substr(0, end));
+  } else {
+    return false;
+  }
+  text.remove_prefix(end + 1);
+  take_blank(text);
+  return true;
+}
+
+/// Ray's "(Worker pid=7, ip=10.0.0.1) text".
+bool take_ray(std::string_view& text, LineLabel& label) {
+  if (!text.starts_with('(')) return false;
+  const size_t close = text.substr(0, 128).find(')');
+  if (close == std::string_view::npos) return false;
+  const std::string_view inside = text.substr(1, close - 1);
+  if (inside.find(" pid=") == std::string_view::npos) return false;
+  label.node = std::string(inside);
+  text.remove_prefix(close + 1);
+  take_blank(text);
+  return true;
+}
+
+bool starts_traceback(std::string_view text) {
+  return text.find("Traceback (most recent call last)") != text.npos;
+}
+
+bool joins_tracebacks(std::string_view text) {
+  return text.find("During handling of the above exception") != text.npos ||
+         text.find("The above exception was the direct cause") != text.npos;
+}
+
+bool indented(std::string_view text) {
+  return text.starts_with("  ") || text.starts_with('\t');
+}
+
+}  // namespace
+
+LineLabel take_prefixes(std::string_view& text) {
+  LineLabel label;
+  // Each turn takes at least one byte; a handful of prefixes is all that real lines have.
+  for (int turn = 0; turn < 8; ++turn) {
+    while (take_colour(text)) {
+    }
+    if (take_time(text) || take_bracket(text, label) || take_ray(text, label)) continue;
+    if (turn < 3 && take_bare(text, label)) continue;
+    break;
+  }
+  return label;
+}
+
+std::vector<LogLine> split_log(std::string_view log) {
+  std::vector<LogLine> lines;
+  size_t number = 1;
+  while (!log.empty()) {
+    const size_t end = std::min(log.find_first_of("\r\n"), log.size());
+    LogLine line;
+    line.text = line.whole = log.substr(0, end);
+    line.number = number;
+    const bool newline = end < log.size() && log[end] == '\n';
+    const bool both = end + 1 < log.size() && log[end] == '\r' && log[end + 1] == '\n';
+    if (newline || both) ++number;
+    log.remove_prefix(std::min(end + (both ? 2 : 1), log.size()));
+    if (line.text.empty()) continue;
+    line.label = take_prefixes(line.text);
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+bool is_progress(std::string_view text, std::optional<long>* iteration) {
+  // Megatron: " iteration      100/    1000 | consumed samples: ..."
+  if (const size_t at = text.find("iteration "); at != text.npos) {
+    std::string_view rest = text.substr(at + 10);
+    take_blanks(rest);
+    if (const auto number = take_number(rest)) {
+      take_blanks(rest);
+      if (take(rest, "/")) {
+        if (iteration != nullptr) *iteration = *number;
+        return true;
+      }
+    }
+  }
+  // transformers: "{'loss': 0.8533, 'grad_norm': ...}"; tqdm: " 13/620 [01:07<50:20,  4.98s/it]".
+  if (text.find("{'loss':") != text.npos) return true;
+  if (text.find("s/it]") != text.npos || text.find("it/s]") != text.npos ||
+      text.find("s/it,") != text.npos || text.find("it/s,") != text.npos)
+    return text.find("?it/s]") == text.npos && text.find(" 0/") == text.npos;
+  return false;
+}
+
+bool is_exception(std::string_view text) {
+  size_t blanks = 0;
+  while (blanks < text.size() && text[blanks] == ' ') ++blanks;
+  if (blanks > 4) return false;
+  text.remove_prefix(blanks);
+  size_t end = 0;
+  while (end < text.size() && end < 200 && (word(text[end]) || text[end] == '.')) ++end;
+  if (end == 0 || !letter(text.front())) return false;
+  if (end < text.size() && text[end] != ':') return false;
+  if (end + 1 < text.size() && text[end + 1] != ' ') return false;
+  std::string_view name = text.substr(0, end);
+  name.remove_prefix(name.rfind('.') == name.npos ? 0 : name.rfind('.') + 1);
+  for (const std::string_view suffix : {"Error", "Exception", "KeyboardInterrupt", "SystemExit",
+                                        "StopIteration", "Failure", "Timeout", "Exit", "Closed"})
+    if (name.ends_with(suffix) && name.size() > 4)
+      return blanks == 0 || end < text.size() || name != suffix;
+  return false;
+}
+
+std::vector<std::string> lines_that_matter(const std::vector<LogLine>& lines, size_t index,
+                                           size_t limit) {
+  const LineLabel& label = lines[index].label;
+  constexpr size_t kReach = 2000;  // lines of other ranks may lie in between
+  // Back to the header of the traceback, and through the chain before it.
+  size_t first = index;
+  bool in_traceback = false;
+  for (size_t back = index; back-- > 0 && index - back < kReach;) {
+    if (!(lines[back].label == label)) continue;
+    const std::string_view text = lines[back].text;
+    if (starts_traceback(text)) {
+      first = back;
+      in_traceback = true;
+    } else if (in_traceback && !joins_tracebacks(text) && !is_exception(text) && !indented(text)) {
+      break;
+    } else if (!in_traceback && is_progress(text)) {
+      break;
+    } else if (!in_traceback && !indented(text) && back + 40 < index) {
+      break;
+    }
+  }
+  // A chain that goes on behind the line, and the further lines of its message.
+  size_t last = index;
+  for (size_t ahead = index + 1; ahead < lines.size() && ahead - index < 60; ++ahead) {
+    if (!(lines[ahead].label == label)) continue;
+    const std::string_view text = lines[ahead].text;
+    const bool goes_on = joins_tracebacks(text) || (in_traceback && indented(text)) ||
+                         (last != index && starts_traceback(text)) ||
+                         (last > index && is_exception(text));
+    if (!goes_on) break;
+    last = ahead;
+  }
+  std::vector<std::string> result;
+  for (size_t i = first; i <= last; ++i)
+    if (lines[i].label == label) result.emplace_back(lines[i].text);
+  if (result.size() > limit) {
+    const auto cut = static_cast<std::ptrdiff_t>(limit / 2);
+    const auto dropped = result.size() - 2 * (limit / 2);
+    result.erase(result.begin() + cut, result.end() - cut);
+    result.insert(result.begin() + cut, "[... " + std::to_string(dropped) + " lines ...]");
+  }
+  return result;
+}
+
+}  // namespace megalaunch

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "launcher/gang/cause_rules.h"
+#include "launcher/gang/evidence.h"
+#include "launcher/gang/finding.h"
+
+namespace megalaunch {
+
+/// Why a generation ended: the answer for the whole gang. Indices are into the evidence it was made
+/// from.
+struct Verdict {
+  std::optional<size_t> first;  ///< the rank that failed first; nothing when none failed
+  CauseKind kind = CauseKind::kUnknown;
+  std::string rule;      ///< name of the rule that knew it; empty: none did
+  bool certain = false;  ///< false: a symptom was all there was, or the rule says that other causes
+                         ///< look the same
+  RetryHabit habit;      ///< how such a failure is retried by default
+  bool made_progress = false;      ///< some rank's log shows training iterations
+  std::string text;                ///< the deciding line, or the end in words
+  std::vector<std::string> lines;  ///< the lines that matter: a Python traceback in full
+  std::string advice;
+  std::vector<size_t>
+      victims;  ///< ranks that died of it: their logs show symptoms of a failure elsewhere
+  std::vector<size_t> alike;      ///< ranks that failed of the same cause by themselves
+  std::vector<Finding> findings;  ///< per rank, in the order of the evidence; rules outlive this
+
+  /// What two failures have in common when they are the same one: kind, rule and text without
+  /// numbers and addresses, for device failures also the host. It does not depend on which rank
+  /// came first.
+  std::string signature;
+};
+
+/// Names the first failure of a generation. Pure; any order of evidence gives the same answer.
+///
+/// V-1  A rank that ended well, or that its agent stopped, is never first by its end.
+/// V-2  Of the others, the one whose own cause has the earliest corrected time is first. A cause is
+/// anything that is not
+///      a victim's symptom. An error file's time, in whole seconds, stands for the end when it is
+///      earlier.
+/// V-3  Times closer than their uncertainties are a tie: a cause that a rule knows wins over an
+/// unknown one, and one
+///      with text over one with an exit status alone; then the earlier middle, then the lower rank.
+///      An end of unknown cause is taken to be uncertain by five seconds: it may be a symptom, and
+///      culprits can die slowly.
+/// V-4  When all that failed are victims, a rank that was stopped while it wrote down a cause of
+/// its own is first: it
+///      had failed and had not ended yet. Its log must hold an error, not the stopping's own echo.
+/// V-5  When nobody has a cause, a lost node is first; else the earliest victim, and the verdict is
+/// not certain.
+Verdict decide(std::span<const Evidence> evidence, const CauseRules& rules);
+
+}  // namespace megalaunch

@@ -1,0 +1,197 @@
+#include "launcher/gang/verdict.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+namespace megalaunch {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr int64_t kNoon = 1'730'980'800'000;  // milliseconds
+
+const CauseRules& rules() {
+  static const CauseRules kRules = CauseRules::built_in();
+  return kRules;
+}
+
+Evidence rank(int number, RankEnd end, int64_t at_ms, std::string text = "") {
+  Evidence evidence;
+  evidence.rank = number;
+  evidence.node_rank = number / 2;
+  evidence.local_rank = number % 2;
+  evidence.host = "node" + std::to_string(number / 2);
+  evidence.end = end;
+  evidence.ended_at = WallTime(milliseconds(kNoon + at_ms));
+  evidence.stderr_tail = std::move(text);
+  return evidence;
+}
+
+Evidence stopped(int number, int64_t at_ms, std::string text = "") {
+  Evidence evidence = rank(number, Signaled{15, false}, at_ms, std::move(text));
+  evidence.stopped_by_us = true;
+  return evidence;
+}
+
+const char* const kOom =
+    "Traceback (most recent call last):\n  File \"train.py\", line 7, in <module>\n    step()\n"
+    "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n";
+const char* const kReset =
+    "torch.distributed.DistBackendError: [7] is setting up NCCL communicator and retrieving "
+    "ncclUniqueId from [0] via c10d "
+    "key-value store by key '6:7', but store->get('6:7') got error: Connection reset by peer\n";
+const char* const kWatchdog =
+    "[E ProcessGroupNCCL.cpp:563] [Rank 3] Watchdog caught collective operation timeout: "
+    "WorkNCCL(SeqNum=5, OpType=ALLREDUCE) ran "
+    "for 600013 milliseconds before timing out.\n";
+
+TEST(Verdict, ACauseWinsOverSymptomsThatCameBeforeIt) {
+  const std::vector evidence{rank(0, Exited{1}, 10, kReset),
+                             rank(1, Signaled{6, true}, 20, kWatchdog),
+                             rank(2, Exited{1}, 900, kOom), stopped(3, 950)};
+  const Verdict verdict = decide(evidence, rules());
+  EXPECT_EQ(verdict.first, 2U);
+  EXPECT_EQ(verdict.kind, CauseKind::kOutOfMemory);
+  EXPECT_TRUE(verdict.certain);
+  EXPECT_EQ(verdict.habit.retries, 0);
+  EXPECT_THAT(verdict.victims, ElementsAre(0, 1));
+  EXPECT_THAT(verdict.lines, Contains(HasSubstr("File \"train.py\", line 7")));
+  EXPECT_FALSE(verdict.advice.empty());
+}
+
+TEST(Verdict, OfTwoCausesTheEarlierByCorrectedTimeIsFirst) {
+  std::vector evidence{rank(0, Exited{1}, 100, kOom), rank(2, Exited{1}, 5000, "ValueError: x\n")};
+  EXPECT_EQ(decide(evidence, rules()).first, 0U);
+  evidence[1].clock_offset = milliseconds(4950);  // node 1's clock is ahead
+  const Verdict verdict = decide(evidence, rules());
+  EXPECT_EQ(verdict.first, 1U);
+  EXPECT_EQ(verdict.kind, CauseKind::kConfig);
+}
+
+TEST(Verdict, ARankThatWeStoppedIsNeverFirstByItsEnd) {
+  const std::vector evidence{stopped(0, 0), rank(1, Exited{3}, 500)};
+  const Verdict verdict = decide(evidence, rules());
+  EXPECT_EQ(verdict.first, 1U);
+  EXPECT_EQ(verdict.kind, CauseKind::kUnknown);
+  EXPECT_EQ(verdict.text, "exited with code 3");
+}
+
+TEST(Verdict, ARankThatWasStoppedWhileDyingIsFirstWhenAllOthersAreVictims) {
+  const std::vector evidence{rank(0, Exited{1}, 10, kReset), stopped(1, 40, kOom),
+                             stopped(2, 41, "KeyboardInterrupt\n")};
+  const Verdict verdict = decide(evidence, rules());
+  EXPECT_EQ(verdict.first, 1U);
+  EXPECT_EQ(verdict.kind, CauseKind::kOutOfMemory);
+  EXPECT_THAT(verdict.victims, ElementsAre(0));
+}
+
+TEST(Verdict, VictimsAloneGiveAnUncertainAnswer) {
+  const std::vector evidence{rank(0, Exited{1}, 10, kReset),
+                             rank(1, Signaled{6, true}, 5, kWatchdog), stopped(2, 20)};
+  const Verdict verdict = decide(evidence, rules());
+  EXPECT_EQ(verdict.first, 1U);
+  EXPECT_EQ(verdict.kind, CauseKind::kNetwork);
+  EXPECT_FALSE(verdict.certain);
+  EXPECT_GT(verdict.habit.retries, 0);
+}
+
+TEST(Verdict, ALostNodeExplainsTheVictims) {
+  const std::vector evidence{rank(0, Exited{1}, 10, kReset), rank(2, LostNode{}, 4000),
+                             rank(3, LostNode{}, 4000)};
+  const Verdict verdict = decide(evidence, rules());
+  EXPECT_EQ(verdict.first, 1U);
+  EXPECT_EQ(verdict.kind, CauseKind::kLostNode);
+  EXPECT_THAT(verdict.alike, ElementsAre(2));
+  EXPECT_THAT(verdict.victims, ElementsAre(0));
+}
+
+TEST(Verdict, AKillFromOutsideIsACauseAndMemoryExplainsIt) {
+  std::vector evidence{rank(0, Exited{1}, 10, kReset), rank(1, Signaled{9, false}, 30)};
+  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kSignal);
+  EXPECT_EQ(decide(evidence, rules()).first, 1U);
+  evidence[1].oom_killed = true;
+  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kHostOutOfMemory);
+  EXPECT_TRUE(decide(evidence, rules()).certain);
+}
+
+TEST(Verdict, AnErrorFilesWholeSecondIsATieWithEndsWithinIt) {
+  // Rank 0's exception is known to the second only; rank 1 was killed within that second. A known
+  // cause wins over an unknown one.
+  std::vector evidence{rank(0, Exited{1}, 2500), rank(1, Signaled{9, false}, 400)};
+  evidence[0].error_file =
+      ErrorFile{"RuntimeError: something odd", "", WallTime(milliseconds(kNoon))};
+  EXPECT_EQ(decide(evidence, rules()).first, 1U);
+  evidence[1] = rank(1, Signaled{9, false}, 9000);
+  EXPECT_EQ(decide(evidence, rules()).first, 0U) << "the exception was seconds earlier";
+}
+
+TEST(Verdict, AnErrorFileFromLaterThanTheEndIsNotBelieved) {
+  std::vector evidence{rank(0, Exited{1}, 100, "ValueError: a\n"),
+                       rank(1, Exited{1}, 5000, "ValueError: b\n")};
+  evidence[0].error_file = ErrorFile{"ValueError: a", "", WallTime(milliseconds(kNoon + 60'000))};
+  EXPECT_EQ(decide(evidence, rules()).first, 0U);
+}
+
+TEST(Verdict, TheErrorFilesTracebackIsGivenInFull) {
+  std::vector evidence{rank(0, Exited{1}, 100)};
+  evidence[0].error_file =
+      ErrorFile{"AssertionError: no",
+                "Traceback (most recent call last):\n  File \"m.py\", line 2\nAssertionError: no\n",
+                {}};
+  const Verdict verdict = decide(evidence, rules());
+  EXPECT_EQ(verdict.kind, CauseKind::kConfig);
+  EXPECT_THAT(verdict.lines, ElementsAre("Traceback (most recent call last):",
+                                         "  File \"m.py\", line 2", "AssertionError: no"));
+}
+
+TEST(Verdict, ASymptomThatNoRuleKnowsDoesNotHideTheCulpritThatDiesSlowly) {
+  const std::vector evidence{rank(0, Exited{1}, 0, "OddLibraryError: lost it\n"),
+                             rank(1, Exited{1}, 3000, kOom)};
+  EXPECT_EQ(decide(evidence, rules()).first, 1U);
+}
+
+TEST(Verdict, AllRanksEndedWellIsNoFailure) {
+  const std::vector evidence{rank(0, Exited{0}, 0), rank(1, Exited{0}, 1)};
+  EXPECT_EQ(decide(evidence, rules()).first, std::nullopt);
+  EXPECT_EQ(decide({}, rules()).first, std::nullopt);
+}
+
+TEST(Verdict, MegatronsExitCodesAreNumeric) {
+  EXPECT_EQ(decide(std::vector{rank(0, Exited{16}, 0)}, rules()).kind, CauseKind::kNumeric);
+  EXPECT_GT(decide(std::vector{rank(0, Exited{16}, 0)}, rules()).habit.retries, 0);
+  EXPECT_EQ(decide(std::vector{rank(0, Exited{17}, 0)}, rules()).habit.retries, 0);
+}
+
+TEST(Verdict, TheSignatureForgetsNumbersAndKeepsTheHostOfADevice) {
+  const auto signature = [&](int number, const char* text) {
+    return decide(std::vector{rank(number, Exited{1}, 0, text)}, rules()).signature;
+  };
+  EXPECT_EQ(signature(0, "ValueError: sample 17 at 0x7f00\n"),
+            signature(5, "ValueError: sample 99 at 0xabc\n"));
+  EXPECT_NE(signature(0, "ValueError: a\n"), signature(0, "ValueError: b\n"));
+  const char* const kXid = "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.\n";
+  EXPECT_NE(signature(0, kXid), signature(5, kXid)) << "another node's GPU is another failure";
+}
+
+TEST(Verdict, TheOrderOfTheEvidenceDoesNotMatter) {
+  std::vector evidence{rank(0, Exited{1}, 10, kReset), rank(1, Exited{1}, 30, "ValueError: x\n"),
+                       stopped(2, 40), rank(3, Exited{1}, 30, "ValueError: x\n"),
+                       rank(4, Signaled{6, true}, 5, kWatchdog)};
+  std::mt19937 random(7);
+  for (int i = 0; i < 50; ++i) {
+    std::shuffle(evidence.begin(), evidence.end(), random);
+    const Verdict verdict = decide(evidence, rules());
+    ASSERT_EQ(evidence[*verdict.first].rank, 1);
+    ASSERT_EQ(verdict.victims.size(), 2U);
+    ASSERT_EQ(verdict.alike.size(), 1U);
+  }
+}
+
+}  // namespace
+}  // namespace megalaunch
