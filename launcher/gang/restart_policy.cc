@@ -20,7 +20,7 @@ std::optional<int64_t> furthest(const std::optional<int64_t>& a, const std::opti
   return std::max(*a, *b);
 }
 
-std::string describe_progress(const Progress& progress) {
+std::string describe_progress(const TrainingProgress& progress) {
   if (progress.iteration && progress.checkpoint)
     return fmt::format("iteration {}, checkpoint {}", *progress.iteration, *progress.checkpoint);
   if (progress.iteration) return fmt::format("iteration {}", *progress.iteration);
@@ -59,7 +59,7 @@ bool worth_retrying(const Verdict& verdict, const RestartLimits& limits) {
 
 RestartDecision decide_restart(const RestartLimits& limits, const RestartHistory& history,
                                const Verdict& verdict, const RankEnd& first_end,
-                               const Progress& progress) {
+                               const TrainingProgress& progress) {
   RestartDecision decision{End{}, "", history};
   RestartHistory& next = decision.history;
   const bool advanced = further(progress.iteration, history.furthest.iteration) ||

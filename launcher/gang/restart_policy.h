@@ -28,7 +28,7 @@ struct RestartLimits {
 
 /// How far training had come when a generation ended, as far as anybody saw it. Both count upwards
 /// over the job's life.
-struct Progress {
+struct TrainingProgress {
   std::optional<int64_t> iteration;   ///< highest iteration that a rank printed
   std::optional<int64_t> checkpoint;  ///< iteration of the newest complete checkpoint
 };
@@ -39,7 +39,7 @@ struct RestartHistory {
   int since_progress = 0;             ///< restarts since training last got further
   std::map<CauseKind, int> per_kind;  ///< of those, by the kind of their cause
   std::string last_signature;         ///< of the last failure (Verdict::signature)
-  Progress furthest;                  ///< over all generations
+  TrainingProgress furthest;                  ///< over all generations
 };
 
 nlohmann::json to_json(const RestartHistory& history);
@@ -62,7 +62,7 @@ struct RestartDecision {
 
 /// Decides what follows a failure. Pure.
 ///
-/// R-1  Progress since the last failure sets the counts back to zero: an iteration beyond all
+/// R-1  TrainingProgress since the last failure sets the counts back to zero: an iteration beyond all
 /// earlier generations', or
 ///      a newer checkpoint. Repeating iterations that a checkpoint had lost is no progress.
 /// R-2  A cause with no retries ends the job with the failed rank's own exit code.
@@ -78,7 +78,7 @@ struct RestartDecision {
 /// cap.
 RestartDecision decide_restart(const RestartLimits& limits, const RestartHistory& history,
                                const Verdict& verdict, const RankEnd& first_end,
-                               const Progress& progress);
+                               const TrainingProgress& progress);
 
 /// Whether such a failure is worth a retry by itself, all counts being fresh: what `diagnose`
 /// answers.
