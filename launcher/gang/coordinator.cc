@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "launcher/gang/failure_report.h"
+#include "launcher/gang/log_lines.h"
 
 namespace megalaunch {
 namespace {
@@ -14,6 +14,21 @@ constexpr seconds kEndPatience{3};
 
 constexpr int kExitNodesMissing = 145;
 constexpr int kSignalExitBase = 128;
+
+/// How far training had come, as the ranks' last lines tell.
+TrainingProgress progress_of(const std::vector<Evidence>& all) {
+  TrainingProgress progress;
+  for (const Evidence& evidence : all) {
+    for (std::string_view rest = evidence.stdout_tail; !rest.empty();) {
+      const size_t newline = rest.find('\n');
+      std::optional<long> iteration;
+      if (is_progress(rest.substr(0, newline), &iteration) && iteration)
+        progress.iteration = std::max<int64_t>(progress.iteration.value_or(0), *iteration);
+      rest = newline == std::string_view::npos ? std::string_view() : rest.substr(newline + 1);
+    }
+  }
+  return progress;
+}
 
 std::string node_name(int rank, const std::string& host) {
   return host.empty() ? fmt::format("node {}", rank) : fmt::format("node {} ({})", rank, host);
@@ -221,7 +236,7 @@ void Coordinator::judge() {
   judged.decision =
       decide_restart(settings_.restarts, history_, judged.verdict, first_end, progress_of(judged.evidence));
   history_ = judged.decision.history;
-  const std::string report = report_text(make_failure_report(judged.generation, judged.evidence, judged.verdict, judged.decision));
+  const std::string report = report_text(facts_of(judged), judged.evidence, judged.verdict, judged.decision);
   const auto action = judged.decision.action;
   const std::string reason = judged.decision.reason;
   actions_.push_back(std::move(judged));
@@ -231,6 +246,18 @@ void Coordinator::judge() {
     return gather(clock_.steady() + retry->after);
   }
   end(std::get<End>(action).exit_code, "");
+}
+
+ReportFacts Coordinator::facts_of(const Judged& judged) const {
+  ReportFacts facts;
+  facts.job = settings_.job;
+  facts.run_id = settings_.identity.run_id;
+  facts.generation = judged.generation;
+  facts.nodes = settings_.nodes;
+  for (const auto& [rank, node] : nodes_) facts.ranks += node.details.ranks;
+  facts.ended = clock_.wall();
+  facts.log_dir = fmt::format("{}/{}/attempt_{}", settings_.identity.log_dir, settings_.identity.run_id, judged.generation);
+  return facts;
 }
 
 void Coordinator::end(int exit_code, const std::string& text) {

@@ -8,6 +8,7 @@
 
 #include "env/clock.h"
 #include "env/result.h"
+#include "launcher/gang/failure_report.h"
 #include "launcher/gang/message.h"
 #include "launcher/gang/restart_policy.h"
 #include "launcher/gang/verdict.h"
@@ -27,6 +28,7 @@ namespace megalaunch {
 class Coordinator {
  public:
   struct Settings {
+    std::string job;
     int nodes = 1;
     milliseconds join_timeout{600'000};
     milliseconds grace{30'000};  ///< from SIGTERM to SIGKILL on every node
@@ -91,6 +93,8 @@ class Coordinator {
 
   Phase phase() const { return phase_; }
   int generation() const { return generation_; }
+  /// What the report of a failed generation says beside the failure itself.
+  ReportFacts facts_of(const Judged& judged) const;
   const RestartHistory& history() const { return history_; }
   const Welcome& identity() const { return settings_.identity; }
 

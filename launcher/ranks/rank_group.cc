@@ -113,6 +113,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
   }
 
   void stop(milliseconds grace, std::function<void()> done) {
+    if (finished) return boost::asio::post(context, std::move(done));
     when_done = std::move(done);
     const SteadyTime kill_time = clock.steady() + grace;
     if (!stopping) {

@@ -1,0 +1,368 @@
+#include "launcher/gang/agent.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <nlohmann/json.hpp>
+
+#include "env/cgroup.h"
+#include "env/host.h"
+#include "env/rank_environment.h"
+#include "launcher/gang/message.h"
+#include "launcher/gang/rank_files.h"
+#include "launcher/ranks/log_pump.h"
+#include "launcher/ranks/rank_group.h"
+#include "rendezvous/gang/gang_client.h"
+
+namespace megalaunch {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr int kExitNodesMissing = 145;
+constexpr int kSignalExitBase = 128;
+constexpr int kExitUsage = 2;
+/// Beyond the grace, before an interrupted agent leaves without node 0's word.
+constexpr seconds kInterruptPatience{45};
+/// All log excerpts that one generation's end may bring to node 0, shared by all ranks.
+constexpr size_t kAllTails = 64U << 20;
+constexpr size_t kSmallestTail = 4096;
+
+}  // namespace
+
+struct Agent::State : std::enable_shared_from_this<State> {
+  State(asio::io_context& io, Reaper& reaper_ref, const Clock& clock_ref, Log log_value, LogPump& pump_ref,
+        Options options_value, std::function<void(int)> on_finished)
+      : context(io), reaper(reaper_ref), clock(clock_ref), log(std::move(log_value)), pump(pump_ref),
+        options(std::move(options_value)), finished(std::move(on_finished)), interrupt_timer(io) {}
+
+  // --- the channel
+
+  void start() {
+    GangClient::Events events;
+    events.on_welcome = [this](const nlohmann::json& message) { be_welcomed(message); };
+    events.on_message = [this](const nlohmann::json& message) { obey(message); };
+    events.on_refused = [this](const std::string& reason) {
+      log.error("node 0 at {}:{} refuses this node: {}", options.leader_host, options.leader_port, reason);
+      leave(kExitUsage);
+    };
+    events.on_unreachable = [this](const std::string& why) {
+      log.error("node 0 at {}:{} could not be joined within {} s: {}", options.leader_host, options.leader_port,
+                std::chrono::duration_cast<seconds>(options.join_timeout).count(), why);
+      leave(kExitNodesMissing);
+    };
+    events.on_lost = [this](const std::string& why) { lose_leader(why); };
+    client = std::make_unique<GangClient>(
+        context,
+        GangClient::Options{options.leader_host, options.leader_port, options.version, options.job, options.key,
+                            options.join_timeout, options.heartbeat_timeout},
+        log, std::move(events));
+    knock();
+  }
+
+  void knock() {
+    MemberDetails details;
+    details.host = host_name();
+    details.node_rank = welcome ? std::optional<int>(welcome->node_rank) : options.node_rank;
+    details.ranks = options.ranks;
+    details.pid = ::getpid();
+    details.run_id = welcome ? welcome->run_id : "";
+    details.generation = generation;
+    client->connect(to_json(details));
+  }
+
+  void be_welcomed(const nlohmann::json& message) {
+    auto parsed = welcome_from_json(message);
+    if (!parsed) {
+      log.error("{}", parsed.error().message);
+      return leave(1);
+    }
+    welcome = std::move(*parsed);
+    run_dir = std::filesystem::path(welcome->log_dir) / welcome->run_id;
+    log.info("joined run {} as node {} of {}; logs in {}", welcome->run_id, welcome->node_rank, welcome->nodes,
+             run_dir.string());
+    if (options.on_welcome) options.on_welcome(run_dir, welcome->node_rank);
+  }
+
+  void lose_leader(const std::string& why) {
+    if (leaving) return;
+    log.error("lost node 0 at {}:{}: {}", options.leader_host, options.leader_port, why);
+    if (interrupted) return stop_group(options.grace, [this] { leave(kSignalExitBase + *interrupted); });
+    log.info("stopping this node's ranks, then waiting up to {} s for node 0 to come back",
+             std::chrono::duration_cast<seconds>(options.join_timeout).count());
+    stop_group(options.grace, [this] { knock(); });
+  }
+
+  void send(const News& news) { client->send(to_json(news)); }
+
+  // --- orders
+
+  void obey(const nlohmann::json& message) {
+    const auto order = order_from_json(message);
+    if (!order) return log.warn("{}", order.error().message);
+    std::visit([this](const auto& each) { carry_out(each); }, *order);
+  }
+
+  void carry_out(const TellOrder& tell) {
+    for (std::string_view rest = tell.text; !rest.empty();) {
+      const size_t newline = rest.find('\n');
+      pump.message(rest.substr(0, newline));
+      rest = newline == std::string_view::npos ? std::string_view() : rest.substr(newline + 1);
+    }
+  }
+
+  void carry_out(const PrepareOrder& order) {
+    if (!options.prepare) return send(PreparedNews{});
+    options.prepare(order.first, [weak = weak_from_this()](const Status& status) {
+      const auto self = weak.lock();
+      if (!self || self->leaving) return;
+      if (status) return self->send(PreparedNews{});
+      self->send(FailedNews{self->generation + 1, self->own_failure(status.error().message)});
+    });
+  }
+
+  void carry_out(const StartOrder& order) {
+    generation = order.generation;
+    first_rank = order.first_rank;
+    world_size = order.world_size;
+    exits.clear();
+    stopping = false;
+    group.reset();
+    oom_kills_before = count_oom_kills();
+    if (options.on_generation) options.on_generation(generation);
+    if (auto started = start_ranks(order); !started) {
+      log.error("{}", started.error().message);
+      send(FailedNews{generation, own_failure(started.error().message)});
+      unstarted = own_failure(started.error().message);
+      return report_stopped();
+    }
+    send(StartedNews{generation});
+  }
+
+  Status start_ranks(const StartOrder& order) {
+    std::vector<RankSpec> specs;
+    for (int local_rank = 0; local_rank < options.ranks; ++local_rank) {
+      const RankFiles files = files_of(local_rank);
+      std::error_code error;
+      std::filesystem::create_directories(files.folder, error);
+      if (error) return errno_error(error.value(), fmt::format("make the log folder {}", files.folder.string()));
+      specs.push_back(make_spec(order, local_rank, files));
+    }
+    RankGroup::Events events;
+    events.on_exit = [this](const RankExit& exit) { note_exit(exit); };
+    group = std::make_unique<RankGroup>(context, reaper, clock, log, options.marker, std::move(events));
+    if (auto started = group->start(specs); !started) {
+      group.reset();
+      return started;
+    }
+    for (const RankSpec& spec : specs) follow(spec);
+    const auto pids = group->pids();
+    log.info("generation {}: started {} (pid{} {})", generation,
+             specs.size() == 1 ? fmt::format("rank {}", first_rank)
+                               : fmt::format("ranks {} to {}", first_rank, first_rank + options.ranks - 1),
+             specs.size() == 1 ? "" : "s", pids.size() == 1 ? std::to_string(pids[0]) : fmt::format("{}...{}", pids.front(), pids.back()));
+    return {};
+  }
+
+  RankSpec make_spec(const StartOrder& order, int local_rank, const RankFiles& files) const {
+    RankPlace place;
+    place.rank = order.first_rank + local_rank;
+    place.local_rank = local_rank;
+    place.node_rank = welcome->node_rank;
+    place.world_size = order.world_size;
+    place.local_world_size = options.ranks;
+    place.nodes = welcome->nodes;
+    place.generation = order.generation;
+    place.max_restarts = order.max_restarts;
+    place.run_id = welcome->run_id;
+    place.master_addr = options.master_addr;
+    place.master_port = options.leader_port;
+    place.error_file = files.error_file();
+    Variables variables = rank_environment(options.environment, place);
+    const size_t equals = options.marker.find('=');
+    variables.set(options.marker.substr(0, equals), options.marker.substr(equals + 1));
+
+    RankSpec spec;
+    spec.rank = place.rank;
+    spec.local_rank = local_rank;
+    spec.process.program = options.program;
+    spec.process.argv = options.argv;
+    spec.process.environment = variables.to_strings();
+    spec.process.cwd = options.cwd;
+    spec.stdout_path = files.stdout_log();
+    spec.stderr_path = files.stderr_log();
+    return spec;
+  }
+
+  void follow(const RankSpec& spec) {
+    for (const auto stream : {Console::Stream::kOut, Console::Stream::kErr}) {
+      LogPump::Source source;
+      source.path = stream == Console::Stream::kOut ? spec.stdout_path : spec.stderr_path;
+      source.stream = stream;
+      source.prefix = fmt::format("[{}:{}] ", welcome->node_rank, spec.rank);
+      source.rank = spec.rank;
+      source.on_console = !options.on_console || options.on_console(spec.rank, world_size, stream);
+      if (auto followed = pump.follow(std::move(source)); !followed) log.warn("{}", followed.error().message);
+    }
+  }
+
+  RankFiles files_of(int local_rank) const {
+    return rank_files(run_dir, generation, welcome->node_rank, local_rank);
+  }
+
+  void carry_out(const StopOrder& order) {
+    if (order.generation != generation || (!group && !unstarted)) {
+      // A generation that we never started: nothing of it can be alive here.
+      return send(StoppedNews{order.generation, {}});
+    }
+    if (!group) return;  // could not be started; said so already
+    if (!stopping) log.info("stopping this node's ranks: {}", order.reason);
+    stop_group(order.grace, [this] { report_stopped(); });
+  }
+
+  void carry_out(const EndOrder& order) {
+    if (!order.text.empty()) log.write(order.exit_code == 0 ? Log::Level::kInfo : Log::Level::kError, order.text);
+    stop_group(milliseconds(0), [this, code = order.exit_code] { leave(code); });
+  }
+
+  // --- the ends of ranks
+
+  void note_exit(const RankExit& exit) {
+    exits.push_back(exit);
+    if (exit.stopped_by_us) return;
+    if (!succeeded(exit.status)) {
+      log.error("rank {} (local rank {}, pid {}) {}", exit.rank, exit.local_rank, exit.pid, describe(exit.status));
+      send(FailedNews{generation, evidence_of(exit)});
+      // Its peers cannot go on without it; they need not wait for node 0 to say so.
+      return stop_group(options.grace, [this] { report_stopped(); });
+    }
+    if (exits.size() == static_cast<size_t>(options.ranks))
+      stop_group(options.grace, [this] {
+        pump.end_of_sources();
+        send(SucceededNews{generation});
+      });
+  }
+
+  /// Stops the ranks, if there are any, and then calls `done`.
+  void stop_group(milliseconds grace, std::function<void()> done) {
+    if (!group) return asio::post(context, std::move(done));
+    stopping = true;
+    group->stop(grace, std::move(done));
+  }
+
+  void report_stopped() {
+    pump.end_of_sources();
+    StoppedNews news{generation, {}};
+    if (unstarted) news.evidence.push_back(*std::exchange(unstarted, std::nullopt));
+    for (const RankExit& exit : exits) news.evidence.push_back(evidence_of(exit));
+    send(news);
+  }
+
+  Evidence evidence_of(const RankExit& exit) const {
+    Evidence evidence = about_this_node();
+    evidence.rank = exit.rank;
+    evidence.local_rank = exit.local_rank;
+    evidence.pid = exit.pid;
+    std::visit([&](const auto& status) { evidence.end = status; }, exit.status);
+    evidence.stopped_by_us = exit.stopped_by_us;
+    evidence.ended_at = exit.time;
+    const size_t share = kAllTails / static_cast<size_t>(std::max(world_size, 1));
+    if (!succeeded(exit.status) || exit.stopped_by_us)
+      add_files(evidence, files_of(exit.local_rank), std::clamp(share, kSmallestTail, Evidence::kMaxTail));
+    return evidence;
+  }
+
+  /// This agent itself could not do what it was told.
+  Evidence own_failure(const std::string& message) const {
+    Evidence evidence = about_this_node();
+    evidence.rank = first_rank;
+    evidence.pid = ::getpid();
+    evidence.end = Exited{1};
+    evidence.ended_at = clock.wall();
+    evidence.stderr_tail = "megalaunch: " + message + "\n";
+    return evidence;
+  }
+
+  Evidence about_this_node() const {
+    Evidence evidence;
+    evidence.node_rank = welcome->node_rank;
+    evidence.host = host_name();
+    if (const auto estimate = client->clock_offset()) {
+      evidence.clock_offset = -estimate->offset;
+      evidence.clock_uncertainty = estimate->error;
+    }
+    const auto oom_kills = count_oom_kills();
+    evidence.oom_killed = oom_kills && oom_kills_before && *oom_kills > *oom_kills_before;
+    return evidence;
+  }
+
+  // --- the end
+
+  void interrupt(int signal) {
+    if (leaving) return;
+    const bool again = interrupted.has_value();
+    interrupted = signal;
+    if (!welcome) {
+      log.info("stopped by {} before the job began", signal_name(signal));
+      return leave(kSignalExitBase + signal);
+    }
+    log.info("{}: stopping all ranks on all nodes{}", signal_name(signal), again ? " at once" : "");
+    send(InterruptedNews{signal});
+    stop_group(again ? milliseconds(0) : options.grace, [this] { report_stopped(); });
+    // Node 0 may be gone, or not answer: then we leave by ourselves.
+    interrupt_timer.expires_after((again ? milliseconds(0) : options.grace) + kInterruptPatience);
+    interrupt_timer.async_wait([weak = weak_from_this(), signal](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (error || !self) return;
+      self->stop_group(milliseconds(0), [self, signal] { self->leave(kSignalExitBase + signal); });
+    });
+  }
+
+  void leave(int exit_code) {
+    if (std::exchange(leaving, true)) return;
+    client->close();
+    interrupt_timer.cancel();
+    pump.end_of_sources();
+    asio::post(context, [done = finished, exit_code] { done(exit_code); });
+  }
+
+  asio::io_context& context;
+  Reaper& reaper;
+  const Clock& clock;
+  Log log;
+  LogPump& pump;
+  Options options;
+  std::function<void(int)> finished;
+  std::unique_ptr<GangClient> client;
+  asio::steady_timer interrupt_timer;
+  std::optional<Welcome> welcome;
+  std::filesystem::path run_dir;
+  int generation = -1;
+  int first_rank = 0;
+  int world_size = 0;
+  std::unique_ptr<RankGroup> group;   ///< of the generation; null before the first and when it could not be started
+  std::vector<RankExit> exits;        ///< in the order in which they happened
+  std::optional<Evidence> unstarted;  ///< why the ranks of the generation could not be started
+  std::optional<int64_t> oom_kills_before;
+  bool stopping = false;
+  std::optional<int> interrupted;
+  bool leaving = false;
+};
+
+Agent::Agent(asio::io_context& context, Reaper& reaper, const Clock& clock, Log log, LogPump& pump, Options options,
+             std::function<void(int)> finished)
+    : state_(std::make_shared<State>(context, reaper, clock, std::move(log), pump, std::move(options),
+                                     std::move(finished))) {}
+
+Agent::~Agent() {
+  state_->client.reset();
+  state_->group.reset();
+}
+
+void Agent::start() { state_->start(); }
+void Agent::interrupt(int signal) { state_->interrupt(signal); }
+
+}  // namespace megalaunch
