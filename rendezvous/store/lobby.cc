@@ -1,0 +1,263 @@
+#include "rendezvous/store/lobby.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <string_view>
+
+#include "env/result.h"
+
+namespace megalaunch {
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr int kAcceptBatch = 256;
+// Out of descriptors or memory: the kernel's queue keeps the connections while we wait for better
+// times.
+constexpr auto kAcceptPause = milliseconds(50);
+constexpr size_t kLongestMagic = 16;
+
+}  // namespace
+
+struct Lobby::Guest {
+  Guest(asio::io_context& context, Newcomer the_newcomer)
+      : newcomer(std::move(the_newcomer)), socket(context) {}
+  ~Guest() {
+    if (socket.is_open()) socket.release();  // the newcomer owns the descriptor
+  }
+
+  Newcomer newcomer;
+  asio::posix::stream_descriptor socket;
+  bool may_stay_silent = false;
+};
+
+Lobby::Lobby(StoreShared& shared, const std::vector<std::unique_ptr<StoreWorker>>& workers,
+             UniqueFd listening, Foreign foreign)
+    : shared_(shared),
+      workers_(workers),
+      foreign_(std::move(foreign)),
+      context_(workers.front()->context()),
+      listening_(context_, listening.release()),
+      leaving_(workers.size()) {
+  await_newcomers();
+}
+
+Lobby::~Lobby() = default;
+
+void Lobby::shut_down() {
+  asio::post(context_, [this] {
+    shut_ = true;
+    listening_.close();
+    accept_pause_.cancel();
+    deadline_timer_.cancel();
+    guests_.clear();
+  });
+}
+
+// ---- accepting ----
+
+void Lobby::await_newcomers() {
+  listening_.async_wait(asio::posix::stream_descriptor::wait_read,
+                        [this](const boost::system::error_code& error) {
+                          if (!error && !shut_) accept_batch();
+                        });
+}
+
+/// False: the queue is empty, or the kernel cannot give us one now (errno tells).
+bool Lobby::accept_one(std::vector<Newcomer>& accepted) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  UniqueFd socket(::accept4(listening_.native_handle(), reinterpret_cast<sockaddr*>(&address),
+                            &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!socket) return errno == ECONNABORTED || errno == EINTR;
+  accepted.push_back({std::move(socket), PeerAddress::of(address), shared_.generation()});
+  return true;
+}
+
+void Lobby::accept_batch() {
+  std::vector<Newcomer> accepted;
+  int error = 0;
+  {
+    const std::lock_guard lock(accept_mutex_);
+    for (int taken = 0; taken < kAcceptBatch && error == 0; ++taken)
+      if (!accept_one(accepted)) error = errno;
+  }
+  receive_guests(std::move(accepted));
+  if (error == 0 || error == EAGAIN) return await_newcomers();
+  shared_.log.warn("store: cannot accept connections: {}; trying again while they queue up",
+                   errno_text(error));
+  accept_pause_.expires_after(kAcceptPause);
+  accept_pause_.async_wait([this](const boost::system::error_code& canceled) {
+    if (!canceled && !shut_) await_newcomers();
+  });
+}
+
+void Lobby::start_generation() {
+  // Everyone whom the kernel has connected by now belongs to the generation that ends.
+  std::vector<Newcomer> stale;
+  StoreGeneration next;
+  {
+    const std::lock_guard lock(accept_mutex_);
+    while (accept_one(stale)) {
+    }
+    const std::lock_guard generation_lock(shared_.generation_mutex);
+    shared_.current = {shared_.current.number + 1,
+                       std::make_shared<KeySpace>(shared_.limits, shared_.budget)};
+    next = shared_.current;
+  }
+  for (const auto& worker : workers_) worker->close_generations_before(next.number);
+  // They may still turn out to be foreign: look at them all the same.
+  asio::post(context_, [this, stale = std::make_shared<std::vector<Newcomer>>(std::move(stale))] {
+    std::vector<uint64_t> silent;
+    for (const auto& [id, guest] : guests_)
+      if (guest->may_stay_silent) silent.push_back(id);
+    for (const uint64_t id : silent) leave(id);
+    receive_guests(std::move(*stale));
+  });
+}
+
+// ---- whose is it? ----
+
+void Lobby::receive_guests(std::vector<Newcomer> accepted) {
+  shared_.accepted.fetch_add(accepted.size(), std::memory_order_relaxed);
+  for (Newcomer& newcomer : accepted) {
+    if (shared_.connections.fetch_add(1, std::memory_order_relaxed) >= shared_.limits.connections) {
+      turn_away(newcomer, Refusal::kTooManyConnections);
+      continue;
+    }
+    if (look_at(newcomer) == Verdict::kWait) seat(std::move(newcomer));
+  }
+  hand_over();
+}
+
+/// Looks at the first bytes without reading them. Who comes from an unknown address is only looked
+/// at for the foreign magic. kGone: the connection is somebody else's now, or closed.
+Lobby::Verdict Lobby::look_at(Newcomer& newcomer) {
+  const bool admitted = shared_.peers.admits(newcomer.address);
+  if (!admitted && foreign_.magic.empty()) {
+    turn_away(newcomer, Refusal::kUnknownAddress);
+    return Verdict::kGone;
+  }
+  std::array<char, kLongestMagic> front{};
+  const size_t wanted = std::max<size_t>(1, foreign_.magic.size());
+  const ssize_t seen = ::recv(newcomer.socket.get(), front.data(), wanted, MSG_PEEK | MSG_DONTWAIT);
+  if (seen < 0 && (errno == EAGAIN || errno == EINTR)) return Verdict::kWait;
+  if (seen <= 0) {
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    newcomer.socket.reset();
+    return Verdict::kGone;
+  }
+  const std::string_view bytes(front.data(), static_cast<size_t>(seen));
+  if (!foreign_.magic.empty() && std::string_view(foreign_.magic).starts_with(bytes)) {
+    const bool whole = bytes.size() == foreign_.magic.size();
+    // Do not wake up again before the rest is there.
+    const int low_water = whole ? 1 : static_cast<int>(foreign_.magic.size());
+    ::setsockopt(newcomer.socket.get(), SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(low_water));
+    if (!whole) return Verdict::kWait;
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    foreign_count_.fetch_add(1, std::memory_order_relaxed);
+    foreign_.take(std::move(newcomer.socket));
+    return Verdict::kGone;
+  }
+  if (!admitted) {
+    turn_away(newcomer, Refusal::kUnknownAddress);
+    return Verdict::kGone;
+  }
+  leaving_[next_worker_++ % leaving_.size()].push_back(std::move(newcomer));
+  return Verdict::kGone;
+}
+
+void Lobby::turn_away(const Newcomer& newcomer, Refusal refusal) {
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  shared_.refusals.count(refusal, newcomer.address);
+}
+
+void Lobby::hand_over() {
+  for (size_t worker = 0; worker < leaving_.size(); ++worker)
+    if (!leaving_[worker].empty()) workers_[worker]->adopt(std::exchange(leaving_[worker], {}));
+}
+
+// ---- waiting for the first bytes ----
+
+void Lobby::seat(Newcomer newcomer) {
+  const uint64_t id = ++next_guest_;
+  auto guest = std::make_unique<Guest>(context_, std::move(newcomer));
+  boost::system::error_code error;
+  guest->socket.assign(guest->newcomer.socket.get(), error);
+  if (error) {
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  guests_.emplace(id, std::move(guest));
+  deadlines_.emplace_back(shared_.clock.steady() + shared_.limits.first_bytes, id);
+  await_first_bytes(id);
+  arm_deadline();
+}
+
+void Lobby::await_first_bytes(uint64_t id) {
+  guests_.at(id)->socket.async_wait(
+      asio::posix::stream_descriptor::wait_read,
+      [this, id](const boost::system::error_code&) { on_first_bytes(id); });
+}
+
+void Lobby::on_first_bytes(uint64_t id) {
+  const auto at = guests_.find(id);
+  if (at == guests_.end()) return;
+  Guest& guest = *at->second;
+  // look_at() may pass the socket on: this thread's reactor must let go of it before.
+  guest.socket.release();
+  if (look_at(guest.newcomer) == Verdict::kGone) {
+    if (guest.may_stay_silent) shared_.peers.silent_ended(guest.newcomer.address);
+    guests_.erase(at);
+    hand_over();
+    return;
+  }
+  boost::system::error_code error;
+  guest.socket.assign(guest.newcomer.socket.get(), error);
+  if (error) return leave(id);
+  await_first_bytes(id);
+}
+
+void Lobby::leave(uint64_t id) {
+  const auto at = guests_.find(id);
+  if (at->second->may_stay_silent) shared_.peers.silent_ended(at->second->newcomer.address);
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  guests_.erase(at);
+}
+
+void Lobby::arm_deadline() {
+  if (deadlines_.empty() || std::exchange(deadline_armed_, true)) return;
+  deadline_timer_.expires_at(deadlines_.front().first);
+  deadline_timer_.async_wait([this](const boost::system::error_code& canceled) {
+    deadline_armed_ = false;
+    if (!canceled && !shut_) on_deadline();
+  });
+}
+
+void Lobby::on_deadline() {
+  const auto now = shared_.clock.steady();
+  while (!deadlines_.empty() && deadlines_.front().first <= now) {
+    const uint64_t id = deadlines_.front().second;
+    deadlines_.pop_front();
+    const auto at = guests_.find(id);
+    if (at == guests_.end()) continue;
+    Guest& guest = *at->second;
+    if (shared_.peers.admits(guest.newcomer.address) &&
+        shared_.peers.allow_silent(guest.newcomer.address)) {
+      guest.may_stay_silent = true;
+      continue;
+    }
+    shared_.refusals.count(Refusal::kNoFirstBytes, guest.newcomer.address);
+    leave(id);
+  }
+  // Those that left in time need no timer of their own.
+  while (!deadlines_.empty() && !guests_.contains(deadlines_.front().second))
+    deadlines_.pop_front();
+  arm_deadline();
+}
+
+}  // namespace megalaunch
