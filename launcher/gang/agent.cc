@@ -192,6 +192,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     spec.process.argv = options.argv;
     spec.process.environment = variables.to_strings();
     spec.process.cwd = options.cwd;
+    spec.process.open_files = options.open_files;
     spec.stdout_path = files.stdout_log();
     spec.stderr_path = files.stderr_log();
     return spec;

@@ -46,6 +46,7 @@ class Agent {
     std::filesystem::path cwd;
     Variables environment;           ///< what ranks inherit
     std::string marker;              ///< NAME=VALUE, unique to this agent; see RankGroup
+    std::optional<uint64_t> open_files;  ///< soft limit of open files for ranks; nothing: this process's
     milliseconds grace{30'000};      ///< when this agent has to stop its ranks by itself
 
     /// Whether the console shows a stream of a rank, of so many ranks.

@@ -324,7 +324,7 @@ void Coordinator::hear_of(int rank, const FailedNews& news) {
   }
   if (phase_ != Phase::kRunning || news.generation != generation_) return;
   begin_stop(fmt::format("rank {} on {} failed: {}", evidence.rank, node_name(rank, nodes_[rank].details.host),
-                         to_string(evidence.end)));
+                         describe(evidence.end)));
 }
 
 void Coordinator::hear_of(int rank, const SucceededNews& news) {

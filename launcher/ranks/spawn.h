@@ -2,7 +2,9 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,7 @@ struct SpawnRequest {
   std::vector<std::string> argv;         ///< argv[0] included
   std::vector<std::string> environment;  ///< NAME=VALUE
   std::filesystem::path cwd;
+  std::optional<uint64_t> open_files;  ///< soft limit of open files, which we may have raised for ourselves
   int stdin_fd = -1;  ///< the child's descriptors 0 to 2; stay owned by the caller. All above 2.
   int stdout_fd = -1;
   int stderr_fd = -1;

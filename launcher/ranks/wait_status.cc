@@ -21,7 +21,7 @@ std::string describe(const WaitStatus& status) {
   if (const auto* exited = std::get_if<Exited>(&status)) return fmt::format("exited with code {}", exited->code);
   const auto& signaled = std::get<Signaled>(status);
   return fmt::format("was killed by {} ({}){}", signal_name(signaled.signal), signaled.signal,
-                     signaled.core ? ", core dumped" : "");
+                     signaled.core_dumped ? ", core dumped" : "");
 }
 
 }  // namespace megalaunch

@@ -12,7 +12,7 @@ struct Exited {
 };
 struct Signaled {
   int signal = 0;
-  bool core = false;  ///< it left a core dump
+  bool core_dumped = false;
   bool operator==(const Signaled&) const = default;
 };
 using WaitStatus = std::variant<Exited, Signaled>;

@@ -1,0 +1,97 @@
+#include "launcher/gang/node.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cerrno>
+
+#include "launcher/ranks/process_tree.h"
+#include "launcher/ranks/reaper.h"
+#include "launcher/ranks/warden.h"
+#include "rendezvous/gang/proof.h"
+
+namespace megalaunch {
+namespace {
+
+namespace asio = boost::asio;
+
+/// Descriptors 0 to 2 must exist, or the first socket would become somebody's standard output.
+void open_standard_descriptors() {
+  int fd = ::open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDWR);
+  if (fd > STDERR_FILENO) ::close(fd);
+}
+
+void listen_for_signals(asio::signal_set& signals, Agent& agent) {
+  signals.async_wait([&signals, &agent](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    listen_for_signals(signals, agent);
+    agent.interrupt(signal);
+  });
+}
+
+}  // namespace
+
+Result<int> run_node(NodeOptions options) {
+  open_standard_descriptors();
+  ::signal(SIGPIPE, SIG_IGN);
+  // Orphans of our ranks come to us, not to the machine's init; as PID 1 they do anyway.
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return errno_error(errno, "become the subreaper of the ranks");
+  options.agent.marker = fmt::format("MEGALAUNCH_AGENT={}", fresh_nonce());
+  auto warden = Warden::start(options.agent.marker);
+  if (!warden) return fail(std::move(warden).error());
+  rlimit open_files{};
+  if (::getrlimit(RLIMIT_NOFILE, &open_files) == 0) options.agent.open_files = open_files.rlim_cur;
+
+  const SystemClock clock;
+  asio::io_context context;
+  Reaper reaper(context);
+  LogPump pump(STDOUT_FILENO, STDERR_FILENO);
+  const Log log = Log::to_function([&pump](Log::Level, std::string_view line) { pump.message(line); }, options.log_level);
+
+  std::optional<int> agent_code, leader_code;
+  const bool leads = options.leader.has_value();
+  const auto stop_when_over = [&] {
+    if (agent_code && (leader_code || !leads || *agent_code == 2)) context.stop();
+  };
+  std::unique_ptr<Leader> leader;
+  if (leads) {
+    auto started = Leader::start(context, clock, log, options.rules, std::move(*options.leader), [&](int code) {
+      leader_code = code;
+      stop_when_over();
+    });
+    if (!started) {
+      pump.finish(options.console_patience);
+      return fail(std::move(started).error());
+    }
+    leader = std::move(*started);
+    options.agent.leader_host = "127.0.0.1";
+    options.agent.leader_port = leader->port();
+  }
+  Agent agent(context, reaper, clock, log, pump, std::move(options.agent), [&](int code) {
+    agent_code = code;
+    stop_when_over();
+  });
+  asio::signal_set signals(context, SIGTERM, SIGINT, SIGHUP);
+  signals.add(SIGQUIT);
+  listen_for_signals(signals, agent);
+  agent.start();
+  context.run();
+
+  warden->dismiss();
+  const int exit_code = leader_code.value_or(agent_code.value_or(1));
+  const uint64_t not_shown = pump.finish(options.console_patience);
+  if (not_shown > 0) {
+    // The console is what is stuck, so this may not be seen either.
+    const std::string note = fmt::format("megalaunch: {} bytes of output were not shown; the log files have them\n", not_shown);
+    [[maybe_unused]] const ssize_t count = ::write(STDERR_FILENO, note.data(), note.size());
+  }
+  return exit_code;
+}
+
+}  // namespace megalaunch

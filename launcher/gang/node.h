@@ -1,0 +1,30 @@
+#pragma once
+
+#include <optional>
+
+#include "env/clock.h"
+#include "env/log.h"
+#include "env/result.h"
+#include "launcher/gang/agent.h"
+#include "launcher/gang/cause_rules.h"
+#include "launcher/gang/leader.h"
+#include "launcher/ranks/log_pump.h"
+
+namespace megalaunch {
+
+/// All that one node of a gang is made of.
+struct NodeOptions {
+  Agent::Options agent;                   ///< marker and, on node 0, leader_host and leader_port are filled in
+  std::optional<Leader::Options> leader;  ///< on node 0
+  CauseRules rules = CauseRules::built_in();
+  Log::Level log_level = Log::Level::kInfo;
+  /// How long a slow console may hold up the end.
+  milliseconds console_patience{5000};
+};
+
+/// Runs one node until its job is over: makes the process what a launcher has to be (subreaper, warden, signals), then
+/// the leader (on node 0) and the agent on one context, in this thread. Returns the exit status of the job. An error
+/// means that nothing was started. Call it once, from the main thread, before any other thread runs.
+Result<int> run_node(NodeOptions options);
+
+}  // namespace megalaunch
