@@ -83,7 +83,7 @@ bool same_bytes(const fs::path& a, const fs::path& b) {
   }
 }
 
-Status copy_file(const fs::path& from, const fs::path& to) {
+Status copy_aside(const fs::path& from, const fs::path& to) {
   const UniqueFd source(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
   if (!source) return errno_error(errno, fmt::format("cannot read {}", from.string()));
   auto target = FileAside::open(to);
@@ -146,7 +146,7 @@ Result<int> copy_files(const std::vector<CopyRule>& rules) {
     for (const fs::path& file : *files) {
       const fs::path target = fs::path(rule.to) / file.filename();
       if (same_bytes(file, target)) continue;
-      if (auto status = copy_file(file, target); !status) return fail(std::move(status).error());
+      if (auto status = copy_aside(file, target); !status) return fail(std::move(status).error());
       ++written;
     }
   }
