@@ -8,7 +8,8 @@ namespace megalaunch {
 void add_job_flags(CLI::App& app, JobFlags& flags) {
   app.add_option("job", flags.file, "The job file (YAML)")->required()->type_name("JOB.yaml");
   // One value per flag, taken as it is: CLI11 would read "[a, b]" as a list of its own.
-  app.add_option("--set", flags.sets, "Replace a value of the job file: --set batch.global=512. May be given again")
+  app.add_option("--set", flags.sets,
+                 "Replace a value of the job file: --set batch.global=512. May be given again")
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
@@ -16,7 +17,8 @@ void add_job_flags(CLI::App& app, JobFlags& flags) {
   app.add_flag("--no-checks", flags.no_checks, "Go on although the checks refuse the job");
 }
 
-PlannedJob plan_job(const JobFlags& flags, const Variables& environment, const HostFacts& host, WallTime now) {
+PlannedJob plan_job(const JobFlags& flags, const Variables& environment, const HostFacts& host,
+                    WallTime now) {
   PlannedJob planned;
   LoadedJob loaded = load_job(flags.file, environment, flags.sets);
   planned.errors = std::move(loaded.errors);
@@ -29,7 +31,8 @@ PlannedJob plan_job(const JobFlags& flags, const Variables& environment, const H
   planned.plan = std::move(launch.plan);
   if (!job.megatron) return planned;
 
-  // Without a plan the settings are still looked through, so that a person sees all errors in one go.
+  // Without a plan the settings are still looked through, so that a person sees all errors in one
+  // go.
   LaunchPlan stand_in;
   stand_in.output = job.workdir;
   const LaunchPlan& plan = planned.plan ? *planned.plan : stand_in;

@@ -25,8 +25,9 @@ struct JobFlags {
 };
 void add_job_flags(CLI::App& app, JobFlags& flags);
 
-/// A job file taken as far as it goes without touching anything: settings, place in the gang, Megatron command. Either
-/// there are errors, or all of it is there (`megatron` for a `megatron:` job only).
+/// A job file taken as far as it goes without touching anything: settings, place in the gang,
+/// Megatron command. Either there are errors, or all of it is there (`megatron` for a `megatron:`
+/// job only).
 struct PlannedJob {
   std::optional<Job> job;
   std::optional<LaunchPlan> plan;
@@ -35,7 +36,8 @@ struct PlannedJob {
 };
 
 /// Finds all errors of the file and the environment at once.
-PlannedJob plan_job(const JobFlags& flags, const Variables& environment, const HostFacts& host, WallTime now);
+PlannedJob plan_job(const JobFlags& flags, const Variables& environment, const HostFacts& host,
+                    WallTime now);
 
 /// "2024-11-07T16:27:21" in UTC.
 std::optional<WallTime> parse_time(const std::string& text);

@@ -28,7 +28,11 @@ struct RenderFlags {
 ordered_json to_json(const std::vector<JobError>& errors) {
   ordered_json array = ordered_json::array();
   for (const JobError& e : errors)
-    array.push_back({{"file", e.file}, {"line", e.line}, {"column", e.column}, {"key", e.key}, {"message", e.message}});
+    array.push_back({{"file", e.file},
+                     {"line", e.line},
+                     {"column", e.column},
+                     {"key", e.key},
+                     {"message", e.message}});
   return array;
 }
 
@@ -63,7 +67,8 @@ Rendered rendered_from(const PlannedJob& planned) {
 ordered_json to_json(const Rendered& r, const LaunchPlan& plan) {
   ordered_json copies = ordered_json::array();
   for (const CopyRule& copy : r.copies)
-    copies.push_back({{"from", (std::filesystem::path(copy.from) / copy.pattern).string()}, {"to", copy.to}});
+    copies.push_back(
+        {{"from", (std::filesystem::path(copy.from) / copy.pattern).string()}, {"to", copy.to}});
   ordered_json checks = ordered_json::array();
   for (const Check& check : r.checks)
     checks.push_back({{"code", check.code},
@@ -84,13 +89,17 @@ ordered_json to_json(const Rendered& r, const LaunchPlan& plan) {
 
 /// For a person, and for a shell: what follows "# command" can be pasted.
 std::string to_text(const Rendered& r, const LaunchPlan& plan) {
-  std::string text = fmt::format("# {} nodes of {} ranks, meeting at {}; logs in {}\n", plan.nodes, plan.ranks_per_node,
-                                 plan.endpoint.to_string(), plan.log_dir.string());
-  for (const std::string& directory : r.directories) text += fmt::format("mkdir -p {}\n", shell_word(directory));
+  std::string text =
+      fmt::format("# {} nodes of {} ranks, meeting at {}; logs in {}\n", plan.nodes,
+                  plan.ranks_per_node, plan.endpoint.to_string(), plan.log_dir.string());
+  for (const std::string& directory : r.directories)
+    text += fmt::format("mkdir -p {}\n", shell_word(directory));
   for (const CopyRule& copy : r.copies)
-    text += fmt::format("# {} -> {}\n", (std::filesystem::path(copy.from) / copy.pattern).string(), copy.to);
+    text += fmt::format("# {} -> {}\n", (std::filesystem::path(copy.from) / copy.pattern).string(),
+                        copy.to);
   text += fmt::format("cd {}\n", shell_word(r.cwd));
-  for (const auto& [name, value] : r.env) text += fmt::format("export {}={}\n", name, shell_word(value));
+  for (const auto& [name, value] : r.env)
+    text += fmt::format("export {}={}\n", name, shell_word(value));
   text += "# command of each rank\n" + shell_lines(r.argv) + "\n";
   return text;
 }
@@ -105,7 +114,8 @@ int render(const RenderFlags& flags, const CommandContext& context) {
     }
     now = *at;
   }
-  const PlannedJob planned = plan_job(flags.job, context.environment, {count_gpus(), flags.port}, now);
+  const PlannedJob planned =
+      plan_job(flags.job, context.environment, {count_gpus(), flags.port}, now);
   for (const JobError& error : planned.errors) context.log.error("{}", error.to_string());
   if (!planned.errors.empty()) {
     if (flags.json) fmt::print("{}\n", ordered_json{{"errors", to_json(planned.errors)}}.dump(2));
@@ -114,10 +124,12 @@ int render(const RenderFlags& flags, const CommandContext& context) {
   const Rendered rendered = rendered_from(planned);
   for (const Check& check : rendered.checks) {
     const bool is_error = check.level == Check::Level::kError;
-    context.log.write(is_error ? Log::Level::kError : Log::Level::kWarning, fmt::format("{}: {}", check.code, check.message));
+    context.log.write(is_error ? Log::Level::kError : Log::Level::kWarning,
+                      fmt::format("{}: {}", check.code, check.message));
   }
   if (flags.json) {
-    fmt::print("{}\n", to_json(rendered, *planned.plan).dump(2, ' ', false, ordered_json::error_handler_t::replace));
+    fmt::print("{}\n", to_json(rendered, *planned.plan)
+                           .dump(2, ' ', false, ordered_json::error_handler_t::replace));
   } else {
     fmt::print("{}", to_text(rendered, *planned.plan));
   }
@@ -142,12 +154,15 @@ Exit status: 0 rendered, 2 the job file or the environment is wrong, 3 the check
 
 void add_render_command(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<RenderFlags>();
-  CLI::App* command = app.add_subcommand("render", "Show the exact command, environment and checks of a job; start nothing");
+  CLI::App* command = app.add_subcommand(
+      "render", "Show the exact command, environment and checks of a job; start nothing");
   command->footer(kHelp);
   add_job_flags(*command, flags->job);
   command->add_flag("--json", flags->json, "Print one JSON object");
-  command->add_option("--at", flags->at, "The time (UTC) that goes into names, instead of now")->type_name("2024-11-07T16:27:21");
-  command->add_option("--port", flags->port, "The port that platform dsw draws")->check(CLI::Range(1, 65535));
+  command->add_option("--at", flags->at, "The time (UTC) that goes into names, instead of now")
+      ->type_name("2024-11-07T16:27:21");
+  command->add_option("--port", flags->port, "The port that platform dsw draws")
+      ->check(CLI::Range(1, 65535));
   command->callback([flags, &context] { context.exit_code = render(*flags, context); });
 }
 

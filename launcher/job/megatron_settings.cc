@@ -15,12 +15,13 @@ bool all_digits(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-/// What to write for a number in a form that neither shell arithmetic nor argparse takes as a whole number.
+/// What to write for a number in a form that neither shell arithmetic nor argparse takes as a whole
+/// number.
 std::string digits_of(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc() && end == text.data() + text.size() && value >= 0 && value < 9e18 &&
-                     value == std::floor(value);
+  const bool whole = error == std::errc() && end == text.data() + text.size() && value >= 0 &&
+                     value < 9e18 && value == std::floor(value);
   return whole ? fmt::format("; write {}", static_cast<std::int64_t>(value)) : "";
 }
 
@@ -39,7 +40,8 @@ class SpelledSection {
     number.text = *text;
     const auto value = all_digits(*text) ? parse_integer(*text) : std::nullopt;
     if (!value) {
-      section_.complain(key, fmt::format("'{}' is not a whole number in plain digits{}", *text, digits_of(*text)));
+      section_.complain(key, fmt::format("'{}' is not a whole number in plain digits{}", *text,
+                                         digits_of(*text)));
       return std::nullopt;
     }
     if (*value < min) {
@@ -49,10 +51,15 @@ class SpelledSection {
     number.value = *value;
     number.shell = *value;
     if (text->size() > 1 && text->front() == '0') {
-      const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number.shell, 8);
+      const auto [end, error] =
+          std::from_chars(text->data(), text->data() + text->size(), number.shell, 8);
       if (error != std::errc() || end != text->data() + text->size()) {
-        section_.complain(key, fmt::format("'{}' has a leading zero, which means octal in a shell, where it is no number; "
-                                           "write {}", *text, *value));
+        section_.complain(
+            key,
+            fmt::format(
+                "'{}' has a leading zero, which means octal in a shell, where it is no number; "
+                "write {}",
+                *text, *value));
         return std::nullopt;
       }
     }
@@ -63,8 +70,10 @@ class SpelledSection {
     const auto text = section_.text(key);
     if (!text) return std::nullopt;
     Decimal decimal{*text, 0};
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), decimal.value);
-    if (error == std::errc() && end == text->data() + text->size() && std::isfinite(decimal.value) && decimal.value >= 0)
+    const auto [end, error] =
+        std::from_chars(text->data(), text->data() + text->size(), decimal.value);
+    if (error == std::errc() && end == text->data() + text->size() &&
+        std::isfinite(decimal.value) && decimal.value >= 0)
       return decimal;
     section_.complain(key, fmt::format("'{}' is not a number of at least 0, such as 1e-5", *text));
     return std::nullopt;
@@ -96,7 +105,8 @@ void read_parallel(SpelledSection section, Settings::Parallel& parallel) {
   if (!section->is_auto("virtual_stage_layers")) {
     const YamlNode* node = section->node("virtual_stage_layers");
     parallel.virtual_none = node->kind == YamlNode::Kind::kScalar && node->text == "none";
-    if (!parallel.virtual_none) parallel.virtual_stage_layers = section.number("virtual_stage_layers", 0);
+    if (!parallel.virtual_none)
+      parallel.virtual_stage_layers = section.number("virtual_stage_layers", 0);
   }
   section->finish();
 }
@@ -149,22 +159,25 @@ void read_data(SpelledSection section, Settings::Data& data) {
   section->finish();
 }
 
-/// Notes where each key stands, and complains about keys without a value: what a script would do with those is to hand
-/// on a damaged command.
-void note_positions(const YamlNode& map, const std::string& prefix, Settings& settings, std::vector<Complaint>& complaints) {
+/// Notes where each key stands, and complains about keys without a value: what a script would do
+/// with those is to hand on a damaged command.
+void note_positions(const YamlNode& map, const std::string& prefix, Settings& settings,
+                    std::vector<Complaint>& complaints) {
   for (const auto& entry : map.entries) {
     const std::string name = prefix + entry.name;
     const Place& place = entry.value.place;
     settings.positions[name] = {std::string(place.source), place.line, place.column};
     if (entry.value.is_null() && name != "data_index")
-      complaints.push_back({entry.place, name, "has no value; give one, or leave the key out for its default"});
+      complaints.push_back(
+          {entry.place, name, "has no value; give one, or leave the key out for its default"});
     if (entry.value.is_map()) note_positions(entry.value, name + ".", settings, complaints);
   }
 }
 
 }  // namespace
 
-std::shared_ptr<const MegatronSettings> read_megatron_settings(const YamlNode& node, std::vector<Complaint>& complaints) {
+std::shared_ptr<const MegatronSettings> read_megatron_settings(const YamlNode& node,
+                                                               std::vector<Complaint>& complaints) {
   auto settings = std::make_shared<MegatronSettings>();
   SpelledSection top(Section(node, "", complaints));
   settings->section = {std::string(node.place.source), node.place.line, node.place.column};

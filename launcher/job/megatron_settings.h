@@ -13,14 +13,16 @@
 
 namespace megalaunch {
 
-/// A whole number as the file spells it, because a script hands the spelling on and it becomes part of names.
+/// A whole number as the file spells it, because a script hands the spelling on and it becomes part
+/// of names.
 struct Number {
   std::string text;
   std::int64_t value = 0;  ///< as the training program reads it: decimal
   std::int64_t shell = 0;  ///< as shell arithmetic reads it: octal after a leading 0
 
   Number() = default;
-  explicit Number(std::int64_t number) : text(std::to_string(number)), value(number), shell(number) {}
+  explicit Number(std::int64_t number)
+      : text(std::to_string(number)), value(number), shell(number) {}
 };
 
 /// A number with a fraction or an exponent, such as a learning rate, as the file spells it.
@@ -29,8 +31,9 @@ struct Decimal {
   double value = 0;
 };
 
-/// The `megatron:` section as written. An empty optional is a key that is not there; what it then stands for is up to
-/// launcher/megatron, which knows the model and the script. All values are of the schema (docs/megatron.md).
+/// The `megatron:` section as written. An empty optional is a key that is not there; what it then
+/// stands for is up to launcher/megatron, which knows the model and the script. All values are of
+/// the schema (docs/megatron.md).
 struct MegatronSettings {
   enum class Precision { kFp16, kBf16, kFp8 };
   enum class Activations { kNone, kSelective, kFull, kOffload };
@@ -91,7 +94,8 @@ struct MegatronSettings {
   std::optional<Resume> resume;
   std::vector<std::string> extra_args;
 
-  /// Where each key that is there was written, by its name below `megatron:` ("parallel.tp"), for later complaints.
+  /// Where each key that is there was written, by its name below `megatron:` ("parallel.tp"), for
+  /// later complaints.
   struct Position {
     std::string file;
     int line = 0;
@@ -101,7 +105,9 @@ struct MegatronSettings {
   Position section;
 };
 
-/// Reads the section; what is wrong goes to `complaints`, whose keys leave out the leading "megatron.".
-std::shared_ptr<const MegatronSettings> read_megatron_settings(const YamlNode& node, std::vector<Complaint>& complaints);
+/// Reads the section; what is wrong goes to `complaints`, whose keys leave out the leading
+/// "megatron.".
+std::shared_ptr<const MegatronSettings> read_megatron_settings(const YamlNode& node,
+                                                               std::vector<Complaint>& complaints);
 
 }  // namespace megalaunch

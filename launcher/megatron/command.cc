@@ -11,7 +11,8 @@ std::string inherited(const Job& job, const Variables& environment, const std::s
   return own != job.env.end() ? own->second : environment.get(name).value_or("");
 }
 
-std::map<std::string, std::string> program_environment(const Job& job, const LaunchPlan& plan, const Variables& environment,
+std::map<std::string, std::string> program_environment(const Job& job, const LaunchPlan& plan,
+                                                       const Variables& environment,
                                                        const Training& t) {
   std::map<std::string, std::string> env{{"CUDA_DEVICE_MAX_CONNECTIONS", "1"}};
   if (plan.platform == PlatformKind::kDsw) env["CUDA_VISIBLE_DEVICES"] = "0,1,2,3,4,5,6,7";
@@ -35,14 +36,16 @@ std::vector<std::string> needed_directories(const Training& t) {
     const std::string base = t.output.starts_with('/') ? "" : program_cwd(t) + "/";
     return {base + t.checkpoint_dir};
   }
-  return {t.output + "/tensorboard", t.output + "/checkpoint", t.output + "/log", t.tensorboard_dir, t.checkpoint_dir};
+  return {t.output + "/tensorboard", t.output + "/checkpoint", t.output + "/log", t.tensorboard_dir,
+          t.checkpoint_dir};
 }
 
 /// The tokenizer's files go beside the checkpoint, so that a run can later be loaded from there.
 std::vector<CopyRule> needed_copies(const Training& t) {
   if (t.model.family == ModelFamily::kGpt || t.load.empty()) return {};
   std::vector<CopyRule> copies{{t.load, "*.json", t.checkpoint_dir, true}};
-  if (t.model.family == ModelFamily::kQwen) copies.push_back({t.load, "merges.txt", t.checkpoint_dir, true});
+  if (t.model.family == ModelFamily::kQwen)
+    copies.push_back({t.load, "merges.txt", t.checkpoint_dir, true});
   if (t.script == nullptr) copies.push_back({t.load, "tokenizer.model", t.checkpoint_dir, false});
   return copies;
 }
@@ -55,8 +58,8 @@ std::vector<std::string> MegatronCommand::argv() const {
   return argv;
 }
 
-PlannedMegatron plan_megatron(const Job& job, const LaunchPlan& plan, const Variables& environment, WallTime now,
-                              const std::optional<ResumeFrom>& resume) {
+PlannedMegatron plan_megatron(const Job& job, const LaunchPlan& plan, const Variables& environment,
+                              WallTime now, const std::optional<ResumeFrom>& resume) {
   PlannedMegatron planned;
   ResolvedTraining resolved = resolve_training(job, plan, now);
   planned.errors = std::move(resolved.errors);
@@ -73,13 +76,15 @@ PlannedMegatron plan_megatron(const Job& job, const LaunchPlan& plan, const Vari
   command.copies = needed_copies(t);
   command.checks = check_training(t);
 
-  const std::vector<std::string> computed(command.program_args.begin(),
-                                          command.program_args.end() - static_cast<std::ptrdiff_t>(t.extra_args.size()));
+  const std::vector<std::string> computed(
+      command.program_args.begin(),
+      command.program_args.end() - static_cast<std::ptrdiff_t>(t.extra_args.size()));
   if (auto status = check_extra_arguments(computed, t.extra_args); !status) {
     const auto& positions = job.megatron->positions;
     const auto found = positions.find("extra_args");
     const auto& where = found != positions.end() ? found->second : job.megatron->section;
-    planned.errors.push_back({where.file, where.line, where.column, "extra_args", status.error().message});
+    planned.errors.push_back(
+        {where.file, where.line, where.column, "extra_args", status.error().message});
     return planned;
   }
   planned.command = std::move(command);

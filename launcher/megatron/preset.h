@@ -13,8 +13,8 @@ namespace megalaunch {
 
 enum class ModelFamily { kLlama, kQwen, kGpt };
 
-/// The sizes and the fixed options of a model: one file of configs/models, or the user's own. Numbers that go to the
-/// command line as they are written stay text.
+/// The sizes and the fixed options of a model: one file of configs/models, or the user's own.
+/// Numbers that go to the command line as they are written stay text.
 struct ModelPreset {
   std::string name;
   ModelFamily family = ModelFamily::kLlama;
@@ -40,8 +40,8 @@ struct ModelPreset {
 /// The presets of configs/models that are compiled in, by size within a family.
 const std::vector<ModelPreset>& built_in_presets();
 
-/// The preset that a job file names: a built-in one, or the path of a YAML file when it has a '/' or ends in .yaml;
-/// relative paths start at `base`. The error lists the names that exist.
+/// The preset that a job file names: a built-in one, or the path of a YAML file when it has a '/'
+/// or ends in .yaml; relative paths start at `base`. The error lists the names that exist.
 Result<ModelPreset> find_preset(const std::string& name, const std::filesystem::path& base);
 
 /// Reads one preset. `source` names the text in errors, which hold file, line and column.

@@ -21,7 +21,9 @@ class Digest {
     for (const char c : text) mix(static_cast<unsigned char>(c));
     mix(0);
   }
-  std::string text() const { return fmt::format("{:08x}", static_cast<std::uint32_t>(state_ ^ (state_ >> 32))); }
+  std::string text() const {
+    return fmt::format("{:08x}", static_cast<std::uint32_t>(state_ ^ (state_ >> 32)));
+  }
 
  private:
   void mix(unsigned char byte) { state_ = (state_ ^ byte) * 1099511628211u; }
@@ -33,10 +35,13 @@ class Digest {
 std::string script_run_name(const Training& t) {
   const bool finetune = t.mode == MegatronSettings::Mode::kFinetune;
   return fmt::format(
-      "{}-mcore-{}-{}-lr-{}-minlr-{}-bs-{}-gbs-{}-seqlen-{}-pr-{}-tp-{}-pp-{}-cp-{}-ac-{}-do-{}-sp-{}-ti-{}-wi-{}",
-      finetune ? "finetune" : "pretrain", t.model.family == ModelFamily::kLlama ? "llama3-1" : "qwen2.5", t.model.size,
-      t.lr.text, t.min_lr.text, t.micro.text, t.global.text, t.sequence_length.text, precision_word(t.precision), t.tp.text,
-      t.pp.text, t.cp.text, t.activations_word, t.distributed, t.sequence, t.iterations, t.warmup_iterations);
+      "{}-mcore-{}-{}-lr-{}-minlr-{}-bs-{}-gbs-{}-seqlen-{}-pr-{}-tp-{}-pp-{}-cp-{}-ac-{}-do-{}-sp-"
+      "{}-ti-{}-wi-{}",
+      finetune ? "finetune" : "pretrain",
+      t.model.family == ModelFamily::kLlama ? "llama3-1" : "qwen2.5", t.model.size, t.lr.text,
+      t.min_lr.text, t.micro.text, t.global.text, t.sequence_length.text,
+      precision_word(t.precision), t.tp.text, t.pp.text, t.cp.text, t.activations_word,
+      t.distributed, t.sequence, t.iterations, t.warmup_iterations);
 }
 
 std::string own_run_name(const Training& t) {
@@ -50,16 +55,20 @@ std::string own_run_name(const Training& t) {
   constexpr std::string_view kOffload[] = {"", "-oostatic", "-ooauto"};
   const bool keeps_layers = t.activations == MegatronSettings::Activations::kFull ||
                             t.activations == MegatronSettings::Activations::kOffload;
-  std::string name = fmt::format("{}-{}-{}-g{}-tp{}-pp{}-v{}-cp{}-mbs{}-gbs{}-seq{}-lr{}-min{}-ac{}{}{}{}{}{}{}-it{}-wi{}",
-                     t.mode == MegatronSettings::Mode::kFinetune ? "finetune" : "pretrain", t.model.name,
-                     precision_word(t.precision), t.world(), t.tp.value, t.pp.value,
-                     t.virtual_layers.empty() ? "0" : t.virtual_layers, t.cp.value, t.micro.value, t.global.value,
-                     t.sequence_length.value, t.lr.text, t.min_lr.text, t.activations_word == "false" ? "none" : t.activations_word,
-                     keeps_layers ? t.activation_layers.text : "", t.sequence && t.tp.value > 1 ? "-sp" : "",
-                     t.distributed ? "-do" : "", kOffload[static_cast<size_t>(t.offload)], t.flash_attention ? "-fa" : "",
-                     t.packing ? "-packed" : "", t.iterations, t.warmup_iterations);
+  std::string name = fmt::format(
+      "{}-{}-{}-g{}-tp{}-pp{}-v{}-cp{}-mbs{}-gbs{}-seq{}-lr{}-min{}-ac{}{}{}{}{}{}{}-it{}-wi{}",
+      t.mode == MegatronSettings::Mode::kFinetune ? "finetune" : "pretrain", t.model.name,
+      precision_word(t.precision), t.world(), t.tp.value, t.pp.value,
+      t.virtual_layers.empty() ? "0" : t.virtual_layers, t.cp.value, t.micro.value, t.global.value,
+      t.sequence_length.value, t.lr.text, t.min_lr.text,
+      t.activations_word == "false" ? "none" : t.activations_word,
+      keeps_layers ? t.activation_layers.text : "", t.sequence && t.tp.value > 1 ? "-sp" : "",
+      t.distributed ? "-do" : "", kOffload[static_cast<size_t>(t.offload)],
+      t.flash_attention ? "-fa" : "", t.packing ? "-packed" : "", t.iterations,
+      t.warmup_iterations);
   if (t.model.family == ModelFamily::kGpt)
-    name += fmt::format("-l{}h{}f{}a{}", t.model.layers, t.model.hidden, t.model.ffn, t.model.heads);
+    name +=
+        fmt::format("-l{}h{}f{}a{}", t.model.layers, t.model.hidden, t.model.ffn, t.model.heads);
   for (char& c : name)
     if (c == '/') c = '_';
   digest.add(name);

@@ -10,8 +10,9 @@
 
 namespace megalaunch {
 
-/// One of the eight shell scripts that `script:` reproduces: how it differs from its siblings, and the settings that are
-/// printed in it, which stand for keys that the job file leaves out. docs/megatron.md describes all of them.
+/// One of the eight shell scripts that `script:` reproduces: how it differs from its siblings, and
+/// the settings that are printed in it, which stand for keys that the job file leaves out.
+/// docs/megatron.md describes all of them.
 struct ScriptVariant {
   enum class VirtualStages {
     kNever,    ///< the option is not passed
@@ -21,8 +22,8 @@ struct ScriptVariant {
 
   std::string_view name;
   ModelFamily family;
-  bool upstream;              ///< settings came as 25 positional arguments
-  bool tensorboard_per_run;   ///< else one directory for all runs
+  bool upstream;             ///< settings came as 25 positional arguments
+  bool tensorboard_per_run;  ///< else one directory for all runs
   VirtualStages virtual_stages;
   std::string_view model;  ///< printed settings from here on; empty: the job file must say it
   MegatronSettings::Precision precision;
