@@ -93,8 +93,14 @@ struct PrepareRun::State : std::enable_shared_from_this<State> {
     if (!null || !output)
       return errno_error(errno, fmt::format("cannot write {}", log_path().string()));
     log.info("{} starts; log: {}", name(), log_path().string());
-    auto started = spawn({*program, step().run, options.environment.to_strings(), options.cwd,
-                          null.get(), output.get(), output.get()});
+    SpawnRequest request;
+    request.program = *program;
+    request.argv = step().run;
+    request.environment = options.environment.to_strings();
+    request.cwd = options.cwd;
+    request.stdin_fd = null.get();
+    request.stdout_fd = request.stderr_fd = output.get();
+    auto started = spawn(request);
     if (!started) return fail(std::move(started).error());
     pid = *started;
     reaper.watch(pid, [weak = weak_from_this()](const WaitStatus& status) {
