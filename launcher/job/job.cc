@@ -8,6 +8,7 @@
 
 #include "env/result.h"
 #include "launcher/job/document.h"
+#include "launcher/job/megatron_settings.h"
 #include "launcher/job/overrides.h"
 #include "launcher/job/section.h"
 
@@ -147,7 +148,7 @@ void read_kind_of_job(Section& top, std::vector<Complaint>& complaints, Job& job
     if (job.command.empty() || job.command.front().empty())
       top.complain("command", "the first item must be a program");
   }
-  if (has_megatron) top.complain("megatron", "not supported by this version yet");
+  if (has_megatron) job.megatron = read_megatron_settings(*top.node("megatron"), complaints);
 }
 
 void read_job(const YamlNode& root, std::vector<Complaint>& complaints,
