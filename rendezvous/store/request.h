@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <iterator>
 #include <string_view>
 
 #include "rendezvous/store/wire_format.h"
@@ -12,6 +14,12 @@ class FieldList {
  public:
   class Iterator {
    public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = std::string_view;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = std::string_view;
+
     explicit Iterator(const char* at) : at_(at) {}
     std::string_view operator*() const {
       return {at_ + sizeof(uint64_t), load_little<uint64_t>(at_)};
@@ -20,8 +28,12 @@ class FieldList {
       at_ += sizeof(uint64_t) + load_little<uint64_t>(at_);
       return *this;
     }
-    bool operator==(const Iterator& other) const { return at_ == other.at_; }
-    bool operator!=(const Iterator& other) const { return at_ != other.at_; }
+    Iterator operator++(int) {
+      Iterator before = *this;
+      ++*this;
+      return before;
+    }
+    bool operator==(const Iterator& other) const = default;
 
    private:
     const char* at_;
