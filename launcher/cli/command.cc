@@ -22,6 +22,7 @@ int run_command_line(int argc, const char* const* argv, CommandContext& context)
   CLI::App app{"megalaunch starts, watches and restarts the ranks of a distributed training job."};
   app.require_subcommand(1);
   app.set_version_flag("--version", MEGALAUNCH_VERSION);
+  add_diagnose_command(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

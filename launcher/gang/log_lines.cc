@@ -265,6 +265,10 @@ bool is_exception(std::string_view text) {
   if (end + 1 < text.size() && text[end + 1] != ' ') return false;
   std::string_view name = text.substr(0, end);
   name.remove_prefix(name.rfind('.') == name.npos ? 0 : name.rfind('.') + 1);
+  // How launchers say that a rank failed; the reason stands elsewhere.
+  for (const std::string_view echo : {"ChildFailedError", "CalledProcessError",
+                                      "ProcessRaisedException", "ProcessExitedException"})
+    if (name == echo) return false;
   for (const std::string_view suffix : {"Error", "Exception", "KeyboardInterrupt", "SystemExit",
                                         "StopIteration", "Failure", "Timeout", "Exit", "Closed"})
     if (name.ends_with(suffix) && name.size() > 4)
