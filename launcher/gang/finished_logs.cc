@@ -105,52 +105,63 @@ void apply_failure(const TorchrunFailure& failure, LoggedRank& rank) {
   }
 }
 
-/// Which of the ranks the failure speaks of; with a single nameless one, that one.
+/// A rank of which the log only says how it ended.
+LoggedRank rank_without_text(const TorchrunFailure& failure, const fs::path& path, WallTime written,
+                             const CauseRules& rules) {
+  LoggedRank rank;
+  rank.path = path;
+  rank.evidence.rank = failure.local_rank.value_or(0);
+  rank.evidence.local_rank = failure.local_rank.value_or(0);
+  rank.evidence.ended_at = written + std::chrono::microseconds(failure.line);
+  rank.rank_known = failure.rank || failure.local_rank;
+  apply_failure(failure, rank);
+  rank.finding = find_cause(rank.evidence, rules);
+  rank.finding.line = failure.line;
+  rank.finding.text = failure.text;
+  return rank;
+}
+
+/// Which of the ranks the failure speaks of.
 LoggedRank* rank_of(const TorchrunFailure& failure, std::vector<LoggedRank>& ranks,
                     const std::vector<LineLabel>& labels) {
-  for (size_t i = 0; i < ranks.size(); ++i)
+  for (size_t i = 0; i < labels.size(); ++i)
     if ((failure.rank && labels[i].rank == failure.rank) ||
         (!labels[i].rank && labels[i].local_rank && labels[i].local_rank == failure.local_rank))
       return &ranks[i];
   return nullptr;
 }
 
-/// Gives the ranks their ends from torchrun's report, and ranks of which nothing but their end is
-/// known a place.
+/// Gives the ranks their ends from torchrun's report. A rank of which nothing else is known becomes
+/// one of its own when its end tells something; "exitcode 1" does only when there is no other text
+/// at all.
 void merge_report(const std::vector<TorchrunFailure>& report, const fs::path& path,
-                  WallTime written, const CauseRules& rules, std::vector<LineLabel> labels,
+                  WallTime written, const CauseRules& rules, const std::vector<LineLabel>& labels,
                   std::vector<LoggedRank>& ranks) {
-  const size_t nameless =
-      static_cast<size_t>(std::find_if(labels.begin(), labels.end(),
-                                       [](const LineLabel& label) { return label.empty(); }) -
-                          labels.begin());
+  // Without prefixes the one text is that of the rank that torchrun blames, unless its end says
+  // more than the text.
+  const bool one_text = labels.size() == 1 && labels[0].empty();
   for (const TorchrunFailure& failure : report) {
-    if (LoggedRank* rank = rank_of(failure, ranks, labels)) {
+    LoggedRank by_end = rank_without_text(failure, path, written, rules);
+    const bool says_nothing = by_end.finding.source == Finding::Source::kNone;
+    LoggedRank* rank = rank_of(failure, ranks, labels);
+    if (rank == nullptr && one_text && failure.root_cause && !silent(ranks[0]) &&
+        !stronger(by_end.finding, ranks[0].finding, rules))
+      rank = &ranks[0];
+    if (rank != nullptr) {
       apply_failure(failure, *rank);
+      if (!failure.stopped_by_torchrun() && !says_nothing &&
+          stronger(by_end.finding, rank->finding, rules)) {
+        rank->finding = by_end.finding;
+        rank->evidence.ended_at = by_end.evidence.ended_at;
+      }
       continue;
     }
-    // A log without prefixes: its one text is that of the rank that torchrun blames, if it holds a
-    // cause at all.
-    const bool one_text = ranks.size() == 1 && nameless == 0;
-    if (one_text && failure.root_cause && ranks[0].finding.source != Finding::Source::kNone &&
-        !ranks[0].rank_known && !ranks[0].finding.victim) {
-      apply_failure(failure, ranks[0]);
-      continue;
+    if (failure.stopped_by_torchrun()) continue;  // it has no log and nothing to say
+    if (says_nothing) {
+      if (!failure.root_cause || !std::all_of(ranks.begin(), ranks.end(), silent)) continue;
+      by_end.finding.source = Finding::Source::kEnd;
     }
-    LoggedRank rank;
-    rank.path = path;
-    rank.evidence.rank = failure.local_rank.value_or(0);
-    rank.evidence.local_rank = failure.local_rank.value_or(0);
-    rank.evidence.ended_at = written + std::chrono::microseconds(failure.line);
-    rank.rank_known = failure.rank || failure.local_rank;
-    apply_failure(failure, rank);
-    rank.finding = find_cause(rank.evidence, rules);
-    if (rank.finding.source == Finding::Source::kNone)
-      continue;  // "exitcode 1" alone tells nothing
-    rank.finding.line = failure.line;
-    rank.finding.text = failure.text;
-    ranks.push_back(std::move(rank));
-    labels.push_back({failure.rank, failure.local_rank, ""});
+    ranks.push_back(std::move(by_end));
   }
 }
 
@@ -177,7 +188,7 @@ std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& pat
     ranks.push_back(std::move(rank));
     labels.push_back(label);
   }
-  merge_report(report, path, written, rules, std::move(labels), ranks);
+  merge_report(report, path, written, rules, labels, ranks);
   return ranks;
 }
 
