@@ -9,14 +9,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json end_to_json(const RankEnd& end) {
-  if (const auto* exited = std::get_if<Exited>(&end)) return {{"exit", exited->code}};
-  if (const auto* signaled = std::get_if<Signaled>(&end))
-    return {{"signal", signaled->signal}, {"core", signaled->core_dumped}};
-  if (std::holds_alternative<LostNode>(end)) return {{"lost_node", true}};
-  return Json::object();
-}
-
 int64_t nanoseconds_of(WallTime time) {
   return std::chrono::duration_cast<nanoseconds>(time.time_since_epoch()).count();
 }
@@ -66,23 +58,6 @@ class Reader {
   std::string bad_;
 };
 
-RankEnd end_from_json(const Json& json, Reader& outer) {
-  const auto found = json.find("end");
-  if (found == json.end() || !found->is_object()) return outer.complain("end"), NotRecorded{};
-  Reader reader(*found);
-  RankEnd end = NotRecorded{};
-  if (found->contains("exit")) {
-    end = Exited{static_cast<int>(reader.integer("exit", 0, 255))};
-  } else if (found->contains("signal")) {
-    const int signal = static_cast<int>(reader.integer("signal", 1, 64));
-    end = Signaled{signal, reader.flag("core")};
-  } else if (found->contains("lost_node")) {
-    end = LostNode{};
-  }
-  if (!reader.bad().empty()) outer.complain("end");
-  return end;
-}
-
 }  // namespace
 
 std::optional<int> parse_signal(std::string_view name) {
@@ -121,6 +96,32 @@ std::string valid_utf8(std::string_view text) {
   return Json::parse(dumped).get<std::string>();
 }
 
+nlohmann::json to_json(const RankEnd& end) {
+  if (const auto* exited = std::get_if<Exited>(&end)) return {{"exit", exited->code}};
+  if (const auto* signaled = std::get_if<Signaled>(&end))
+    return {{"signal", signaled->signal}, {"core", signaled->core_dumped}};
+  if (std::holds_alternative<LostNode>(end)) return {{"lost_node", true}};
+  return Json::object();
+}
+
+Result<RankEnd> rank_end_from_json(const nlohmann::json& json) {
+  if (!json.is_object()) return fail(Error::Kind::kProtocol, "a rank's end is not a JSON object");
+  Reader reader(json);
+  RankEnd end = NotRecorded{};
+  if (json.contains("exit")) {
+    end = Exited{static_cast<int>(reader.integer("exit", 0, 255))};
+  } else if (json.contains("signal")) {
+    const int signal = static_cast<int>(reader.integer("signal", 1, NSIG - 1));
+    end = Signaled{signal, reader.flag("core")};
+  } else if (json.contains("lost_node")) {
+    end = LostNode{};
+  }
+  if (!reader.bad().empty())
+    return fail(Error::Kind::kProtocol, "a rank's end: '{}' is missing, ill-typed or out of range",
+                reader.bad());
+  return end;
+}
+
 nlohmann::json to_json(const Evidence& evidence) {
   // Cut again: a bad byte may have grown to three.
   const auto clean = [](std::string_view text) {
@@ -131,7 +132,7 @@ nlohmann::json to_json(const Evidence& evidence) {
             {"rank", evidence.rank},
             {"local_rank", evidence.local_rank},
             {"pid", evidence.pid},
-            {"end", end_to_json(evidence.end)},
+            {"end", to_json(evidence.end)},
             {"stopped_by_us", evidence.stopped_by_us},
             {"oom_killed", evidence.oom_killed},
             {"ended_at_ns", nanoseconds_of(evidence.ended_at)},
@@ -159,7 +160,11 @@ Result<Evidence> evidence_from_json(const nlohmann::json& json) {
   evidence.rank = reader.small("rank");
   evidence.local_rank = reader.small("local_rank");
   evidence.pid = reader.small("pid");
-  evidence.end = end_from_json(json, reader);
+  if (const auto end = rank_end_from_json(json.value("end", Json()))) {
+    evidence.end = *end;
+  } else {
+    reader.complain("end");
+  }
   evidence.stopped_by_us = reader.flag("stopped_by_us");
   evidence.oom_killed = reader.flag("oom_killed");
   evidence.ended_at = wall_time(reader.integer("ended_at_ns", 0, kMax));

@@ -63,6 +63,10 @@ struct Evidence {
   }
 };
 
+/// {"exit": 7}, {"signal": 9, "core": false}, {"lost_node": true} or {}.
+nlohmann::json to_json(const RankEnd& end);
+Result<RankEnd> rank_end_from_json(const nlohmann::json& json);
+
 /// Text that is not UTF-8 is made so. Tails longer than kMaxTail lose their beginning, at a line
 /// break if possible.
 nlohmann::json to_json(const Evidence& evidence);

@@ -67,7 +67,8 @@ Json rank_json(const Evidence& one) {
           {"rank", one.rank},
           {"local_rank", one.local_rank},
           {"pid", one.pid},
-          {"end", describe(one.end)},
+          {"end", to_json(one.end)},
+          {"how", describe(one.end)},
           {"time", time_text(one.corrected())}};
 }
 

@@ -21,6 +21,26 @@ struct Match {
   auto strength() const { return std::tie(before_progress, weak, victim, rule, index); }
 };
 
+/// A warning that did not end anybody, such as torch's "[W socket.cpp ...]" while it still tries.
+/// NCCL's are kept: it says no more before it fails.
+bool is_warning(std::string_view text) {
+  if (text.find("NCCL WARN") != text.npos) return false;
+  const auto digit = [&](size_t at) {
+    return at < text.size() && text[at] >= '0' && text[at] <= '9';
+  };
+  if (text.starts_with("[W") && (digit(2) || text.substr(2).starts_with(' '))) return true;
+  if (text.starts_with('W') && digit(1) && digit(2) && digit(3)) return true;
+  const std::string_view start = text.substr(0, 200);
+  return start.find("WARNING") != start.npos || start.find("Warning: ") != start.npos;
+}
+
+/// An exception in torchrun's report is indented; patterns tied to the start must still see it.
+std::string_view matched_part(std::string_view text) {
+  if (!is_exception(text)) return text;
+  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+  return text;
+}
+
 bool contains(const std::vector<int>& values, int value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
@@ -46,8 +66,14 @@ void apply(const CauseRule& rule, Finding& finding) {
   finding.certain = rule.certain && !rule.victim;
 }
 
-/// Whether `a` says more about the rank than `b`. Sources are compared by what they say, not by
-/// where it stands.
+Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
+  Finding finding = find_cause(split_log(text), rules);
+  if (finding.line != 0) finding.source = source;
+  return finding;
+}
+
+}  // namespace
+
 bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
   const auto key = [&](const Finding& finding) {
     const bool none = finding.source == Finding::Source::kNone;
@@ -60,14 +86,6 @@ bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
   return key(a) < key(b);
 }
 
-Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
-  Finding finding = find_cause(split_log(text), rules);
-  if (finding.line != 0) finding.source = source;
-  return finding;
-}
-
-}  // namespace
-
 Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> last_progress;
   std::optional<size_t> last_exception;
@@ -75,7 +93,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::vector<size_t> ids;
   for (size_t i = 0; i < lines.size(); ++i) {
     ids.clear();
-    rules.patterns().match(lines[i].text, ids);
+    if (!is_warning(lines[i].text)) rules.patterns().match(matched_part(lines[i].text), ids);
     for (const size_t id : ids) {
       const CauseRule& rule = rules.rules()[id];
       matches.push_back({false, rule.victim, rule.weak, id, i});

@@ -39,4 +39,7 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules);
 /// The same for text alone.
 Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules);
 
+/// Whether `a` says more about a rank than `b`; both made with `rules`.
+bool stronger(const Finding& a, const Finding& b, const CauseRules& rules);
+
 }  // namespace megalaunch

@@ -94,8 +94,9 @@ bool take_bracket(std::string_view& text, LineLabel& label) {
     const auto first = take_number(inside);
     if (!first) return false;
     if (inside.empty()) {
-      // "[1] NCCL INFO" is a device, "[3]:" a rank.
-      if (!rest.starts_with(':')) return false;
+      // "[1] NCCL INFO" is a device, "[3]:" a rank, unless it stands alone: torchrun numbers its
+      // report's blocks so.
+      if (!rest.starts_with(':') || rest.size() == 1) return false;
       found.rank = first;
     } else if (take(inside, ",")) {  // mpirun: [job,rank]<stream>:
       found.rank = take_number(inside);
@@ -227,6 +228,16 @@ std::vector<LogLine> split_log(std::string_view log) {
     log.remove_prefix(std::min(end + (both ? 2 : 1), log.size()));
     if (line.text.empty()) continue;
     line.label = take_prefixes(line.text);
+    // A progress bar has no line break, and the next message follows it on the same line.
+    const size_t next = line.text.find("][rank");
+    if (next != std::string_view::npos) {
+      LogLine rest = line;
+      rest.text = line.text.substr(next + 1);
+      line.text = line.text.substr(0, next + 1);
+      rest.label = take_prefixes(rest.text);
+      lines.push_back(std::move(line));
+      line = std::move(rest);
+    }
     lines.push_back(std::move(line));
   }
   return lines;
@@ -265,6 +276,10 @@ bool is_exception(std::string_view text) {
   if (end + 1 < text.size() && text[end + 1] != ' ') return false;
   std::string_view name = text.substr(0, end);
   name.remove_prefix(name.rfind('.') == name.npos ? 0 : name.rfind('.') + 1);
+  // How launchers say that a rank failed; the reason stands elsewhere.
+  for (const std::string_view echo : {"ChildFailedError", "CalledProcessError",
+                                      "ProcessRaisedException", "ProcessExitedException"})
+    if (name == echo) return false;
   for (const std::string_view suffix : {"Error", "Exception", "KeyboardInterrupt", "SystemExit",
                                         "StopIteration", "Failure", "Timeout", "Exit", "Closed"})
     if (name.ends_with(suffix) && name.size() > 4)

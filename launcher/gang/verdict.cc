@@ -109,11 +109,17 @@ void describe(Verdict& verdict, std::span<const Evidence> evidence, const CauseR
 }  // namespace
 
 Verdict decide(std::span<const Evidence> evidence, const CauseRules& rules) {
+  std::vector<Finding> findings;
+  for (const Evidence& one : evidence) findings.push_back(find_cause(one, rules));
+  return decide(evidence, std::move(findings), rules);
+}
+
+Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings,
+               const CauseRules& rules) {
   Verdict verdict;
-  for (const Evidence& one : evidence) {
-    verdict.findings.push_back(find_cause(one, rules));
-    verdict.made_progress = verdict.made_progress || verdict.findings.back().made_progress;
-  }
+  verdict.findings = std::move(findings);
+  verdict.made_progress = std::any_of(verdict.findings.begin(), verdict.findings.end(),
+                                      [](const Finding& finding) { return finding.made_progress; });
   const auto pick = [&](auto&& wanted) {
     std::vector<Candidate> candidates;
     for (size_t i = 0; i < evidence.size(); ++i)

@@ -55,4 +55,9 @@ struct Verdict {
 /// not certain.
 Verdict decide(std::span<const Evidence> evidence, const CauseRules& rules);
 
+/// The same when each rank's finding is there already: one per element of `evidence`, made with
+/// `rules`.
+Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings,
+               const CauseRules& rules);
+
 }  // namespace megalaunch

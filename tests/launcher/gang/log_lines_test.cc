@@ -41,7 +41,7 @@ TEST(LogLines, TheUsualPrefixesSayWhoseLineItIs) {
 TEST(LogLines, WhatOnlyLooksLikeAPrefixStays) {
   for (const char* line :
        {"ValueError: x", "node:1:2 [0] NCCL INFO x", "[E ProcessGroupNCCL.cpp:754] x", "[]", "[",
-        "[:", "1:2", "x: y", "[1] NCCL", "(a) b", "torch.cuda.OutOfMemoryError: CUDA"})
+        "[:", "1:2", "x: y", "[1] NCCL", "[1]:", "(a) b", "torch.cuda.OutOfMemoryError: CUDA"})
     EXPECT_EQ(take(line), (Taken{{}, {}, "", line}));
 }
 

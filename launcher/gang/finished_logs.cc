@@ -1,0 +1,287 @@
+#include "launcher/gang/finished_logs.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "launcher/gang/log_directory.h"
+#include "launcher/gang/log_lines.h"
+#include "launcher/gang/torchrun_report.h"
+
+namespace megalaunch {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The end of a file, with the number of lines before it.
+struct FileText {
+  std::string text;
+  size_t lines_before = 0;
+};
+
+Result<FileText> read_end(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return errno_error(errno, fmt::format("read log {}", path.string()));
+  FileText result;
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  std::string piece(1 << 20, '\0');
+  uint64_t skip = !error && size > kMaxLog ? size - kMaxLog : 0;
+  while (skip > 0 && file) {
+    file.read(piece.data(), static_cast<std::streamsize>(std::min<uint64_t>(skip, piece.size())));
+    const auto count = file.gcount();
+    result.lines_before +=
+        static_cast<size_t>(std::count(piece.begin(), piece.begin() + count, '\n'));
+    skip -= static_cast<uint64_t>(count);
+  }
+  while (result.text.size() < kMaxLog &&
+         file.read(piece.data(), static_cast<std::streamsize>(piece.size())).gcount() > 0)
+    result.text.append(piece, 0, static_cast<size_t>(file.gcount()));
+  return result;
+}
+
+WallTime written_at(const fs::path& path) {
+  std::error_code error;
+  const auto time = fs::last_write_time(path, error);
+  if (error) return {};
+  return std::chrono::time_point_cast<WallTime::duration>(std::chrono::file_clock::to_sys(time));
+}
+
+/// "rank3.log", "stderr_rank-3.txt": 3.
+std::optional<int> rank_in_name(const fs::path& path) {
+  const std::string name = path.filename().string();
+  const size_t at = name.find("rank");
+  if (at == name.npos) return std::nullopt;
+  size_t digits = at + 4;
+  while (digits < name.size() &&
+         (name[digits] == '_' || name[digits] == '-' || name[digits] == '.'))
+    ++digits;
+  int rank = 0;
+  if (std::from_chars(name.data() + digits, name.data() + name.size(), rank).ec != std::errc() ||
+      rank < 0)
+    return std::nullopt;
+  return rank;
+}
+
+/// torch's "[default4]:[rank20]: x" tells which rank a local rank is; other lines of that rank only
+/// have "[default4]:".
+void complete_labels(std::vector<LogLine>& lines) {
+  std::map<std::pair<std::string, int>, std::set<int>> ranks;
+  for (const LogLine& line : lines)
+    if (line.label.rank && line.label.local_rank)
+      ranks[{line.label.node, *line.label.local_rank}].insert(*line.label.rank);
+  for (LogLine& line : lines) {
+    if (!line.label.local_rank) continue;
+    const auto known = ranks.find({line.label.node, *line.label.local_rank});
+    if (known == ranks.end() || known->second.size() != 1) continue;
+    line.label.rank = *known->second.begin();
+  }
+  // A global rank alone is a label; with it the local one tells nothing more.
+  for (LogLine& line : lines)
+    if (line.label.rank) line.label.local_rank.reset();
+}
+
+struct LabelOrder {
+  bool operator()(const LineLabel& a, const LineLabel& b) const {
+    return std::tie(a.node, a.rank, a.local_rank) < std::tie(b.node, b.rank, b.local_rank);
+  }
+};
+
+bool silent(const LoggedRank& rank) {
+  return rank.finding.source == Finding::Source::kNone &&
+         std::holds_alternative<NotRecorded>(rank.evidence.end);
+}
+
+void apply_failure(const TorchrunFailure& failure, LoggedRank& rank) {
+  rank.evidence.end = failure.end;
+  rank.evidence.pid = failure.pid;
+  rank.evidence.host = failure.host;
+  rank.evidence.stopped_by_us = failure.stopped_by_torchrun();
+  if (failure.rank) {
+    rank.evidence.rank = *failure.rank;
+    rank.rank_known = true;
+  }
+}
+
+/// A rank of which the log only says how it ended.
+LoggedRank rank_without_text(const TorchrunFailure& failure, const fs::path& path, WallTime written,
+                             const CauseRules& rules) {
+  LoggedRank rank;
+  rank.path = path;
+  rank.evidence.rank = failure.local_rank.value_or(0);
+  rank.evidence.local_rank = failure.local_rank.value_or(0);
+  rank.evidence.ended_at = written + std::chrono::microseconds(failure.line);
+  rank.rank_known = failure.rank || failure.local_rank;
+  apply_failure(failure, rank);
+  rank.finding = find_cause(rank.evidence, rules);
+  rank.finding.line = failure.line;
+  rank.finding.text = failure.text;
+  return rank;
+}
+
+/// Which of the ranks the failure speaks of.
+LoggedRank* rank_of(const TorchrunFailure& failure, std::vector<LoggedRank>& ranks,
+                    const std::vector<LineLabel>& labels) {
+  for (size_t i = 0; i < labels.size(); ++i)
+    if ((failure.rank && labels[i].rank == failure.rank) ||
+        (!labels[i].rank && labels[i].local_rank && labels[i].local_rank == failure.local_rank))
+      return &ranks[i];
+  return nullptr;
+}
+
+/// Gives the ranks their ends from torchrun's report. A rank of which nothing else is known becomes
+/// one of its own when its end tells something; "exitcode 1" does only when there is no other text
+/// at all.
+void merge_report(const std::vector<TorchrunFailure>& report, const fs::path& path,
+                  WallTime written, const CauseRules& rules, const std::vector<LineLabel>& labels,
+                  std::vector<LoggedRank>& ranks) {
+  // Without prefixes the one text is that of the rank that torchrun blames, unless its end says
+  // more than the text.
+  const bool one_text = labels.size() == 1 && labels[0].empty();
+  for (const TorchrunFailure& failure : report) {
+    LoggedRank by_end = rank_without_text(failure, path, written, rules);
+    const bool says_nothing = by_end.finding.source == Finding::Source::kNone;
+    LoggedRank* rank = rank_of(failure, ranks, labels);
+    if (rank == nullptr && one_text && failure.root_cause && !silent(ranks[0]) &&
+        !stronger(by_end.finding, ranks[0].finding, rules))
+      rank = &ranks[0];
+    if (rank != nullptr) {
+      apply_failure(failure, *rank);
+      if (!failure.stopped_by_torchrun() && !says_nothing &&
+          stronger(by_end.finding, rank->finding, rules)) {
+        rank->finding = by_end.finding;
+        rank->evidence.ended_at = by_end.evidence.ended_at;
+      }
+      continue;
+    }
+    if (failure.stopped_by_torchrun()) continue;  // it has no log and nothing to say
+    if (says_nothing) {
+      if (!failure.root_cause || !std::all_of(ranks.begin(), ranks.end(), silent)) continue;
+      by_end.finding.source = Finding::Source::kEnd;
+    }
+    ranks.push_back(std::move(by_end));
+  }
+}
+
+}  // namespace
+
+std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& path, WallTime written,
+                                      const CauseRules& rules) {
+  std::vector<LogLine> lines = split_log(text);
+  complete_labels(lines);
+  const auto report = find_torchrun_report(lines);
+  std::map<LineLabel, std::vector<LogLine>, LabelOrder> by_label;
+  for (const LogLine& line : lines) by_label[line.label].push_back(line);
+  std::vector<LoggedRank> ranks;
+  std::vector<LineLabel> labels;
+  for (const auto& [label, own] : by_label) {
+    LoggedRank rank;
+    rank.path = path;
+    rank.finding = find_cause(own, rules);
+    rank.evidence.rank = label.rank ? *label.rank : label.local_rank.value_or(0);
+    rank.evidence.local_rank = label.local_rank.value_or(0);
+    rank.evidence.host = label.node;
+    rank.rank_known = label.rank || label.local_rank;
+    rank.evidence.ended_at = written + std::chrono::microseconds(rank.finding.line);
+    ranks.push_back(std::move(rank));
+    labels.push_back(label);
+  }
+  merge_report(report, path, written, rules, labels, ranks);
+  return ranks;
+}
+
+namespace {
+
+/// The files of one rank's directory, as one rank.
+Result<LoggedRank> read_rank_directory(const RankDirectory& directory, const CauseRules& rules) {
+  LoggedRank rank;
+  rank.evidence = directory.evidence;
+  rank.rank_known = directory.rank_known;
+  rank.path = directory.path / "stderr.log";
+  WallTime written{};
+  bool progress = false;
+  std::error_code ignored;
+  if (fs::is_regular_file(directory.path / "error.json", ignored)) {
+    auto file = read_end(directory.path / "error.json");
+    if (!file) return fail(std::move(file).error());
+    if (auto parsed = parse_error_file(file->text)) rank.evidence.error_file = *std::move(parsed);
+  }
+  rank.finding = find_cause(rank.evidence, rules);
+  if (rank.finding.source == Finding::Source::kErrorFile) rank.path = directory.path / "error.json";
+  for (const char* name : {"stderr.log", "stdout.log"}) {
+    const fs::path path = directory.path / name;
+    if (!fs::is_regular_file(path, ignored)) continue;
+    auto file = read_end(path);
+    if (!file) return fail(std::move(file).error());
+    written = std::max(written, written_at(path));
+    auto lines = split_log(file->text);
+    // All lines are this rank's, whatever their prefixes say; but a prefix knows its global number.
+    for (LogLine& line : lines) {
+      if (line.label.rank && !rank.rank_known) {
+        rank.evidence.rank = *line.label.rank;
+        rank.rank_known = true;
+      }
+      line.label = {};
+      line.number += file->lines_before;
+    }
+    Finding finding = find_cause(lines, rules);
+    progress = progress || finding.made_progress;
+    if (!stronger(finding, rank.finding, rules)) continue;
+    rank.finding = std::move(finding);
+    rank.path = path;
+  }
+  rank.finding.made_progress = progress;
+  if (!rank.rank_known) rank.evidence.rank = rank.evidence.local_rank;
+  if (rank.evidence.ended_at == WallTime{}) rank.evidence.ended_at = written;
+  return rank;
+}
+
+Status read_loose_file(const fs::path& path, const CauseRules& rules,
+                       std::vector<LoggedRank>& ranks) {
+  auto file = read_end(path);
+  if (!file) return fail(std::move(file).error());
+  auto found = read_log_text(file->text, path, written_at(path), rules);
+  const auto named = rank_in_name(path);
+  for (LoggedRank& rank : found) {
+    if (rank.finding.line != 0) rank.finding.line += file->lines_before;
+    if (!rank.rank_known && named) {
+      rank.evidence.rank = *named;
+      rank.rank_known = true;
+    }
+    ranks.push_back(std::move(rank));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Diagnosis> diagnose(const std::vector<fs::path>& paths, const CauseRules& rules) {
+  Diagnosis diagnosis;
+  for (const fs::path& path : paths) {
+    auto found = find_logs(path);
+    if (!found) return fail(std::move(found).error());
+    for (const RankDirectory& directory : found->ranks) {
+      auto rank = read_rank_directory(directory, rules);
+      if (!rank) return fail(std::move(rank).error());
+      diagnosis.ranks.push_back(*std::move(rank));
+    }
+    for (const fs::path& file : found->files)
+      if (auto read = read_loose_file(file, rules, diagnosis.ranks); !read)
+        return fail(std::move(read).error());
+    for (std::string& note : found->notes) diagnosis.notes.push_back(std::move(note));
+  }
+  std::vector<Evidence> evidence;
+  std::vector<Finding> findings;
+  for (LoggedRank& rank : diagnosis.ranks) {
+    // Nobody wrote down that it failed, and it does not say so: it was stopped, or ended well.
+    if (silent(rank)) rank.evidence.stopped_by_us = true;
+    evidence.push_back(rank.evidence);
+    findings.push_back(rank.finding);
+  }
+  diagnosis.verdict = decide(evidence, std::move(findings), rules);
+  return diagnosis;
+}
+
+}  // namespace megalaunch
