@@ -7,7 +7,8 @@
 namespace megalaunch {
 namespace {
 
-constexpr std::string_view kHopper = "NVIDIA H100 Tensor Core GPU Architecture, table 2 (dense)";
+constexpr std::string_view kHopper =
+    "NVIDIA H100 Tensor Core GPU Architecture, SXM5 without sparsity";
 
 // Longer names first where one contains another: find_card takes the first that occurs.
 constexpr std::array kCards{

@@ -10,14 +10,14 @@ namespace megalaunch {
 /// What one GPU of this node says about itself at one moment. A driver or card need not know
 /// everything.
 struct GpuSample {
-  int gpu = 0;                       ///< the driver's index, whatever CUDA_VISIBLE_DEVICES says
-  std::optional<double> memory_mib;  ///< in use, by all processes
-  std::optional<int> utilization_percent;
-  std::optional<int> temperature_c;
-  std::optional<double> power_w;
-  std::optional<std::int64_t> ecc_errors;  ///< uncorrected, since the driver was loaded
-  std::int64_t xid_errors = 0;             ///< critical Xid events since the monitor was opened
-  std::optional<int> last_xid;             ///< number of the newest of them
+  int gpu = 0;                         ///< the driver's index, whatever CUDA_VISIBLE_DEVICES says
+  std::optional<double> memory_mib{};  ///< in use, by all processes
+  std::optional<int> utilization_percent{};
+  std::optional<int> temperature_c{};
+  std::optional<double> power_w{};
+  std::optional<std::int64_t> ecc_errors{};  ///< uncorrected, since the driver was loaded
+  std::int64_t xid_errors = 0;               ///< critical Xid events since the monitor was opened
+  std::optional<int> last_xid{};             ///< number of the newest of them
 
   bool operator==(const GpuSample&) const = default;
 };

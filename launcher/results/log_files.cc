@@ -23,16 +23,17 @@ bool is_log(const fs::path& path) {
   return kExtensions.contains(extension);
 }
 
+constexpr std::size_t kTimeLength = 15;
+
 /// Seconds of the last "20241107T162721" in `text`, and where it stands.
 struct StartTime {
   std::time_t at;
   std::size_t position;
 };
 std::optional<StartTime> find_start_time(const std::string& text) {
-  constexpr std::size_t kLength = 15;
   for (std::size_t t = text.rfind('T'); t != text.npos && t >= 8; t = text.rfind('T', t - 1)) {
     if (t + 7 > text.size()) continue;
-    const std::string stamp = text.substr(t - 8, kLength);
+    const std::string stamp = text.substr(t - 8, kTimeLength);
     std::tm utc{};
     const char* end = ::strptime(stamp.c_str(), "%Y%m%dT%H%M%S", &utc);
     if (end != nullptr && *end == '\0') return StartTime{::timegm(&utc), t - 8};
@@ -122,13 +123,16 @@ std::vector<RunFiles> group_run_files(const fs::path& root, const std::vector<fs
   }
   for (auto& [place, starts] : timed) {
     std::ranges::stable_sort(starts, {}, [](const Timed& t) { return t.start.at; });
+    const bool only_one = starts.back().start.at - starts.front().start.at <= kSameStart;
     const Timed* previous = nullptr;
     std::string name;
     for (const Timed& next : starts) {
-      if (previous == nullptr || next.start.at - previous->start.at > kSameStart)
-        name = (fs::path(place) /
-                next.file.lexically_relative(root).string().substr(next.start.position, 15))
-                   .string();
+      if (previous == nullptr || next.start.at - previous->start.at > kSameStart) {
+        const std::string relative = next.file.lexically_relative(root).string();
+        name = only_one && !place.empty()
+                   ? place
+                   : (fs::path(place) / relative.substr(next.start.position, kTimeLength)).string();
+      }
       runs[name].logs.push_back(next.file);
       previous = &next;
     }

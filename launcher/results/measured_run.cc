@@ -79,11 +79,8 @@ std::string outcome_of(const std::vector<MeasuredRun::Iteration>& iterations, bo
 }
 
 Status read_logs(const RunFiles& files, MeasuredRun& run) {
-  struct Generation {
-    std::vector<IterationSample>
-        iterations;  // of the file that has most: in some programs every rank prints them
-  };
-  std::map<int, Generation> generations;
+  // By generation, of the file that has most: in some programs every rank prints them.
+  std::map<int, std::vector<IterationSample>> generations;
   PrintedArguments arguments;
   bool out_of_memory = false;
   bool traceback = false;
@@ -99,13 +96,11 @@ Status read_logs(const RunFiles& files, MeasuredRun& run) {
     }
     out_of_memory = out_of_memory || content.out_of_memory;
     traceback = traceback || content.traceback;
-    auto& best = generations[generation_of_path(path)].iterations;
+    auto& best = generations[generation_of_path(path)];
     if (content.iterations.size() > best.size()) best = std::move(content.iterations);
   }
-  if (run.iterations.empty())
-    for (const auto& [number, generation] : generations)
-      for (const auto& values : generation.iterations)
-        run.iterations.push_back({number, std::nullopt, values});
+  for (const auto& [number, iterations] : generations)
+    for (const auto& values : iterations) run.iterations.push_back({number, std::nullopt, values});
 
   RunRecord printed = arguments.record();
   if (printed.name.empty() && !files.logs.empty())
@@ -161,7 +156,9 @@ Result<MeasuredRun> read_measured_run(const RunFiles& files) {
     for (const Sample& sample : samples) add_sample(sample, run);
     add_counters(samples, run);
   }
-  if (auto read = read_logs(files, run); !read) return fail(std::move(read).error());
+  if (run.iterations.empty()) {
+    if (auto read = read_logs(files, run); !read) return fail(std::move(read).error());
+  }
   return run;
 }
 

@@ -89,15 +89,16 @@ std::string basis(const std::vector<RunSummary>& rows, const SummaryOptions& opt
   for (const RunSummary& row : rows) {
     const Card& card = card_of(row, options);
     const bool assumed = options.card == nullptr && find_card(row.record.card) == nullptr;
-    cards.insert(
-        fmt::format("{}{} (dense: bf16 {:.1f}{} TFLOP/s; {})", card.name,
-                    assumed ? ", assumed because the runs name no card," : "", card.half_tflops,
-                    card.fp8_tflops > 0 ? fmt::format(", fp8 {:.1f}", card.fp8_tflops) : ", no fp8",
-                    card.source));
+    const std::string fp8 =
+        card.fp8_tflops > 0 ? fmt::format(", fp8 {:.1f}", card.fp8_tflops) : ", no fp8";
+    cards.insert(fmt::format("{}{}: bf16 {:.1f}{} TFLOP/s ({})", card.name,
+                             assumed ? " (assumed: no card is named)" : "", card.half_tflops, fp8,
+                             card.source));
   }
-  std::string text = "MFU is of the peak for the precision used of ";
+  if (cards.empty()) return "No runs.";
+  std::string text = "MFU is the share of the dense peak for the precision used. ";
   for (const std::string& card : cards) text += (card == *cards.begin() ? "" : "; ") + card;
-  return cards.empty() ? std::string("No runs.") : text + ".";
+  return text + ".";
 }
 
 std::string method(const SummaryOptions& options) {
