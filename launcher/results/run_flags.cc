@@ -16,21 +16,19 @@ constexpr double kTolerance = 3e-4;    // of the formula, beyond the rounding of
 constexpr double kPrintedUnit = 0.05;  // both are printed with one digit after the point
 constexpr double kFarBelow = 0.80;     // the estimate of a stage is at most 19 % too high
 constexpr double kNear = 0.15;
+constexpr double kNearlyRight = 0.05;
 
 std::string percent_off(double ratio) {
   if (ratio > 1.5 || ratio < 0.67) return fmt::format("{:.2f} times", ratio);
   return fmt::format("{:.2f} % {} than", std::abs(ratio - 1) * 100, ratio > 1 ? "more" : "less");
 }
 
-/// "; it fits 16 GPUs", when a plausible number of GPUs would explain the ratio.
-std::string explanation(int gpus, double ratio, double tolerance) {
-  const double fitting = gpus / ratio;
-  const double whole = std::round(fitting);
-  if (whole >= 1 && whole != gpus && std::abs(fitting / whole - 1) <= tolerance)
-    return fmt::format("; it fits {:.0f} GPU{}", whole, whole == 1 ? "" : "s");
-  if (std::abs(ratio - 1) < 0.05)
-    return "; the two numbers belong to different iterations, or the sizes are not these";
-  return {};
+/// The number of GPUs that would explain the ratio, unless it is none or the one that was given.
+std::optional<double> fitting_gpus(int gpus, double ratio, double tolerance) {
+  const double whole = std::round(gpus / ratio);
+  if (whole < 1 || whole == gpus || std::abs(gpus / ratio / whole - 1) > tolerance)
+    return std::nullopt;
+  return whole;
 }
 
 }  // namespace
@@ -46,14 +44,22 @@ std::optional<std::string> flops_flag(const RunRecord& record, double tflops_per
       flops_per_iteration(record.size, *record.gbs, *record.seq, AttentionFlops::kSquare);
   const double causal =
       flops_per_iteration(record.size, *record.gbs, *record.seq, AttentionFlops::kCausal);
-  for (const double needed : {square, causal})
-    if (std::abs(logged / needed - 1) <= tolerance) return std::nullopt;
-  const double nearest = std::abs(logged - square) < std::abs(logged - causal) ? square : causal;
-  const double ratio = logged / nearest;
-  return fmt::format(
-      "flops: {:.1f} TFLOP/s x {:.1f} ms x {} GPUs = {:.4g} is {} the {:.4g} of one iteration{}",
-      tflops_per_gpu, ms_per_iteration, *record.gpus, logged, percent_off(ratio), nearest,
-      explanation(*record.gpus, ratio, tolerance));
+  for (const double count : {square, causal})
+    if (std::abs(logged / count - 1) <= tolerance) return std::nullopt;
+  // The count that the numbers are compared with: the one that another number of GPUs explains,
+  // else the nearer one.
+  double needed = std::abs(logged - square) < std::abs(logged - causal) ? square : causal;
+  for (const double other : {causal, square})
+    if (fitting_gpus(*record.gpus, logged / other, tolerance)) needed = other;
+  const double ratio = logged / needed;
+  std::string flag = fmt::format(
+      "flops: {:.1f} TFLOP/s x {:.1f} ms x {} GPUs = {:.4g} is {} the {:.4g} of one iteration",
+      tflops_per_gpu, ms_per_iteration, *record.gpus, logged, percent_off(ratio), needed);
+  if (const auto gpus = fitting_gpus(*record.gpus, ratio, tolerance))
+    flag += fmt::format("; it fits {:.0f} GPU{}", *gpus, *gpus == 1 ? "" : "s");
+  else if (std::abs(ratio - 1) < kNearlyRight)
+    flag += "; the two numbers belong to different iterations, or the sizes are not these";
+  return flag;
 }
 
 std::optional<std::string> peak_flag(const RunRecord& record, const Card& card,
