@@ -26,6 +26,7 @@ int run_command_line(int argc, const char* const* argv, CommandContext& context)
   add_render_command(app, context);
   add_store_command(app, context);
   add_diagnose_command(app, context);
+  add_report_command(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

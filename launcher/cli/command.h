@@ -28,6 +28,7 @@ void add_render_command(CLI::App& app, CommandContext& context);
 void add_check_command(CLI::App& app, CommandContext& context);
 void add_store_command(CLI::App& app, CommandContext& context);
 void add_diagnose_command(CLI::App& app, CommandContext& context);
+void add_report_command(CLI::App& app, CommandContext& context);
 
 /// Reports `error` on the log and returns the exit status that its kind stands for.
 int exit_with(const Error& error, const Log& log);

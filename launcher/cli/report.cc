@@ -1,0 +1,126 @@
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <CLI/Validators.hpp>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "launcher/cli/command.h"
+#include "launcher/cli/exit_code.h"
+#include "launcher/results/card.h"
+#include "launcher/results/log_files.h"
+#include "launcher/results/measured_run.h"
+#include "launcher/results/measured_table.h"
+#include "launcher/results/report.h"
+#include "launcher/results/run_summary.h"
+
+namespace megalaunch {
+namespace {
+
+struct Flags {
+  std::vector<std::string> paths;
+  std::vector<std::string> tables;
+  std::string format = "md";
+  std::string output;
+  std::string card;
+  SummaryOptions summary;
+};
+
+/// The rows of everything the command line names. A run that cannot be read is a warning: the
+/// others still make a table.
+Result<std::vector<RunSummary>> collect(const Flags& flags, const Log& log) {
+  std::vector<RunSummary> rows;
+  for (const std::string& path : flags.tables) {
+    auto table = read_measured_table(path);
+    if (!table) return fail(std::move(table).error());
+    for (RunSummary& row : *table) {
+      derive(row, flags.summary);
+      rows.push_back(std::move(row));
+    }
+  }
+  for (const std::string& path : flags.paths) {
+    auto runs = find_runs(path);
+    if (!runs) return fail(std::move(runs).error());
+    if (runs->empty()) log.warn("{}: no run.json and no logs below it", path);
+    for (const RunFiles& files : *runs) {
+      auto run = read_measured_run(files);
+      if (!run)
+        log.warn("left out: {}", run.error().message);
+      else
+        rows.push_back(summarize(std::move(*run), flags.summary));
+    }
+  }
+  return rows;
+}
+
+std::string format_rows(const std::vector<RunSummary>& rows, const Flags& flags) {
+  if (flags.format == "json") return report_json(rows);
+  if (flags.format == "csv") return report_csv(rows);
+  if (flags.format == "html") return report_html(rows, flags.summary);
+  return report_markdown(rows, flags.summary);
+}
+
+Status write_out(const std::string& text, const std::string& path) {
+  if (path.empty() || path == "-") {
+    std::cout << text << std::flush;
+    return std::cout ? Status{}
+                     : Status(fail(Error::Kind::kSystem,
+                                   "write the report to standard output: it is closed"));
+  }
+  std::ofstream file(path, std::ios::binary);
+  file << text << std::flush;
+  return file ? Status{}
+              : Status(fail(Error::Kind::kSystem,
+                            "write {}: check the directory and its free space", path));
+}
+
+int report(Flags& flags, const Log& log) {
+  if (flags.paths.empty() && flags.tables.empty())
+    return exit_with(
+        {Error::Kind::kUsage, 0, "report needs a log directory, a log file or --from TABLE.csv"},
+        log);
+  if (!flags.card.empty() && (flags.summary.card = find_card(flags.card)) == nullptr)
+    return exit_with({Error::Kind::kUsage, 0,
+                      fmt::format("--card {}: unknown; known are {}", flags.card, known_cards())},
+                     log);
+  const auto rows = collect(flags, log);
+  if (!rows) return exit_with(rows.error(), log);
+  const auto written = write_out(format_rows(*rows, flags), flags.output);
+  return written ? static_cast<int>(kExitSuccess) : exit_with(written.error(), log);
+}
+
+}  // namespace
+
+void add_report_command(CLI::App& app, CommandContext& context) {
+  CLI::App* command = app.add_subcommand(
+      "report", "Print the table of finished runs: throughput, MFU, memory, outcome.");
+  const auto flags = std::make_shared<Flags>();
+  command->add_option(
+      "path", flags->paths,
+      "log directories (of megalaunch or torchrun, searched below) or single log files");
+  command
+      ->add_option("--from", flags->tables,
+                   "a hand-made table of results as CSV; may be given several times")
+      ->allow_extra_args(false);
+  command->add_option("--format", flags->format, "md, csv, json or html")
+      ->check(CLI::IsMember({"md", "csv", "json", "html"}))
+      ->capture_default_str();
+  command->add_option("--output,-o", flags->output, "write to this file, not to standard output");
+  command->add_option("--card", flags->card,
+                      "the GPU whose peak MFU is of; default: what the run says, else H100");
+  command
+      ->add_option("--warm-up", flags->summary.warm_up,
+                   "iterations after each start that do not count")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--min-iterations", flags->summary.min_iterations,
+                   "flag runs in which fewer count")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->callback([flags, &context] { context.exit_code = report(*flags, context.log); });
+}
+
+}  // namespace megalaunch

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <utility>
+
+#include "launcher/results/gpu_monitor.h"
+
+namespace megalaunch {
+
+/// GPUs that say what a test puts in.
+class FakeGpuMonitor final : public GpuMonitor {
+ public:
+  explicit FakeGpuMonitor(std::vector<GpuSample> gpus) : gpus(std::move(gpus)) {}
+  std::vector<GpuSample> sample() override {
+    ++rounds;
+    return gpus;
+  }
+  std::vector<std::string> names() const override {
+    return std::vector<std::string>(gpus.size(), "NVIDIA H100 80GB HBM3");
+  }
+
+  std::vector<GpuSample> gpus;
+  int rounds = 0;
+};
+
+}  // namespace megalaunch
