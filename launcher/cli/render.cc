@@ -10,6 +10,7 @@
 #include "env/clock.h"
 #include "launcher/cli/command.h"
 #include "launcher/cli/exit_code.h"
+#include "launcher/cli/job_json.h"
 #include "launcher/cli/planned_job.h"
 #include "launcher/cli/shell_words.h"
 
@@ -24,17 +25,6 @@ struct RenderFlags {
   std::string at;
   std::optional<int> port;
 };
-
-ordered_json to_json(const std::vector<JobError>& errors) {
-  ordered_json array = ordered_json::array();
-  for (const JobError& e : errors)
-    array.push_back({{"file", e.file},
-                     {"line", e.line},
-                     {"column", e.column},
-                     {"key", e.key},
-                     {"message", e.message}});
-  return array;
-}
 
 /// What a job of either kind comes down to.
 struct Rendered {
@@ -69,11 +59,6 @@ ordered_json to_json(const Rendered& r, const LaunchPlan& plan) {
   for (const CopyRule& copy : r.copies)
     copies.push_back(
         {{"from", (std::filesystem::path(copy.from) / copy.pattern).string()}, {"to", copy.to}});
-  ordered_json checks = ordered_json::array();
-  for (const Check& check : r.checks)
-    checks.push_back({{"code", check.code},
-                      {"level", check.level == Check::Level::kError ? "error" : "warning"},
-                      {"message", check.message}});
   return {{"entry", r.entry},
           {"program_args", r.args},
           {"env", r.env},
@@ -84,7 +69,7 @@ ordered_json to_json(const Rendered& r, const LaunchPlan& plan) {
           {"ranks_per_node", plan.ranks_per_node},
           {"endpoint", plan.endpoint.to_string()},
           {"log_dir", plan.log_dir.string()},
-          {"checks", checks}};
+          {"checks", checks_json(r.checks)}};
 }
 
 /// For a person, and for a shell: what follows "# command" can be pasted.
@@ -118,7 +103,8 @@ int render(const RenderFlags& flags, const CommandContext& context) {
       plan_job(flags.job, context.environment, {count_gpus(), flags.port}, now);
   for (const JobError& error : planned.errors) context.log.error("{}", error.to_string());
   if (!planned.errors.empty()) {
-    if (flags.json) fmt::print("{}\n", ordered_json{{"errors", to_json(planned.errors)}}.dump(2));
+    if (flags.json)
+      fmt::print("{}\n", ordered_json{{"errors", errors_json(planned.errors)}}.dump(2));
     return kExitUsage;
   }
   const Rendered rendered = rendered_from(planned);
@@ -128,8 +114,10 @@ int render(const RenderFlags& flags, const CommandContext& context) {
                       fmt::format("{}: {}", check.code, check.message));
   }
   if (flags.json) {
-    fmt::print("{}\n", to_json(rendered, *planned.plan)
-                           .dump(2, ' ', false, ordered_json::error_handler_t::replace));
+    ordered_json object = to_json(rendered, *planned.plan);
+    if (planned.megatron)
+      object["estimate"] = estimate_json(estimate_training(planned.megatron->training), kCardMib80);
+    fmt::print("{}\n", object.dump(2, ' ', false, ordered_json::error_handler_t::replace));
   } else {
     fmt::print("{}", to_text(rendered, *planned.plan));
   }

@@ -272,6 +272,7 @@ class Checker {
 
   // Rules 16 and 17.
   void data() {
+    weights();
     if (is_gpt()) return;
     if (t_.load.empty())
       error("tokenizer-needs-load",
@@ -291,6 +292,27 @@ class Checker {
           "data.packing looks at the first sequence of a micro batch only: batch.micro={} gives "
           "wrong positions to the others; use 1",
           t_.micro.value);
+  }
+
+  /// The program takes prefixes alone, or weights and prefixes in turns.
+  void weights() {
+    for (const auto& [key, list] :
+         {std::pair("data.train", &t_.train_data), {"data.valid", &t_.valid_data}}) {
+      const auto& words = list->words;
+      const auto is_weight = [](const std::string& word) {
+        return word.find_first_not_of("0123456789.eE+-") == std::string::npos;
+      };
+      if (std::none_of(words.begin(), words.end(), is_weight)) continue;
+      size_t wrong = words.size();
+      for (size_t i = words.size(); i-- > 0;)
+        if (is_weight(words[i]) != (i % 2 == 0)) wrong = i;
+      if (wrong == words.size() && words.size() % 2 == 0) continue;
+      silent("data-weights-not-alternating",
+             fmt::format("{}: weights and prefixes must alternate (0.3, /a, 0.7, /b); {}", key,
+                         wrong < words.size()
+                             ? fmt::format("word {} is '{}'", wrong + 1, words[wrong])
+                             : fmt::format("the last weight, '{}', has no prefix", words.back())));
+    }
   }
 
   // Rule 20.

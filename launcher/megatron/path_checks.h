@@ -1,0 +1,16 @@
+#pragma once
+
+#include <vector>
+
+#include "launcher/job/job.h"
+#include "launcher/megatron/checks.h"
+#include "launcher/megatron/command.h"
+
+namespace megalaunch {
+
+/// What the files of this machine say about a job: the training script, the data, the initial model
+/// and its tokenizer, the place for the output. Reads, and changes nothing. What `prepare:` steps
+/// may still bring is a warning only.
+std::vector<Check> check_paths(const Job& job, const MegatronCommand& command);
+
+}  // namespace megalaunch
