@@ -13,7 +13,9 @@
 #include "env/rank_environment.h"
 #include "launcher/gang/message.h"
 #include "launcher/gang/rank_files.h"
+#include "launcher/gang/run_monitor.h"
 #include "launcher/ranks/log_pump.h"
+#include "launcher/ranks/program.h"
 #include "launcher/ranks/rank_group.h"
 #include "rendezvous/gang/gang_client.h"
 
@@ -84,7 +86,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     run_dir = std::filesystem::path(welcome->log_dir) / welcome->run_id;
     log.info("joined run {} as node {} of {}; logs in {}", welcome->run_id, welcome->node_rank, welcome->nodes,
              run_dir.string());
-    if (options.on_welcome) options.on_welcome(run_dir, welcome->node_rank);
+    if (options.monitor) options.monitor->begin_run(run_dir, welcome->node_rank);
   }
 
   void lose_leader(const std::string& why) {
@@ -116,7 +118,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
 
   void carry_out(const PrepareOrder& order) {
     if (!options.prepare) return send(PreparedNews{});
-    options.prepare(order.first, [weak = weak_from_this()](const Status& status) {
+    options.prepare(*welcome, order.first, [weak = weak_from_this()](const Status& status) {
       const auto self = weak.lock();
       if (!self || self->leaving) return;
       if (status) return self->send(PreparedNews{});
@@ -132,7 +134,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     stopping = false;
     group.reset();
     oom_kills_before = count_oom_kills();
-    if (options.on_generation) options.on_generation(generation);
+    if (options.monitor) options.monitor->begin_generation(generation, world_size);
     if (auto started = start_ranks(order); !started) {
       log.error("{}", started.error().message);
       send(FailedNews{generation, own_failure(started.error().message)});
@@ -143,6 +145,15 @@ struct Agent::State : std::enable_shared_from_this<State> {
   }
 
   Status start_ranks(const StartOrder& order) {
+    if (order.command) {
+      auto program = find_program(order.command->argv.at(0), options.environment.get("PATH").value_or(""),
+                                  order.command->cwd);
+      if (!program) return fail(std::move(program).error());
+      options.program = std::move(*program);
+      options.argv = order.command->argv;
+      options.cwd = order.command->cwd;
+      for (const auto& [name, value] : order.command->env) options.environment.set(name, value);
+    }
     std::vector<RankSpec> specs;
     for (int local_rank = 0; local_rank < options.ranks; ++local_rank) {
       const RankFiles files = files_of(local_rank);

@@ -21,6 +21,8 @@ namespace megalaunch {
 
 class LogPump;
 class Reaper;
+class RunMonitor;
+struct Welcome;
 
 /// One node of the gang: joins node 0, starts and stops this node's ranks as it is told, and reports how they end. When
 /// node 0 is gone it stops its ranks and knocks until it is back. Every node runs one, node 0 beside its Leader.
@@ -43,7 +45,7 @@ class Agent {
     int ranks = 1;
     std::filesystem::path program;   ///< absolute
     std::vector<std::string> argv;   ///< argv[0] included
-    std::filesystem::path cwd;
+    std::filesystem::path cwd;       ///< these three when node 0 sends no command
     Variables environment;           ///< what ranks inherit
     std::string marker;              ///< NAME=VALUE, unique to this agent; see RankGroup
     std::optional<uint64_t> open_files;  ///< soft limit of open files for ranks; nothing: this process's
@@ -51,11 +53,9 @@ class Agent {
 
     /// Whether the console shows a stream of a rank, of so many ranks.
     std::function<bool(int rank, int world_size, Console::Stream)> on_console;
-    /// Told once everything about the run is known; for the status line and samples.
-    std::function<void(const std::filesystem::path& run_dir, int node_rank)> on_welcome;
-    std::function<void(int generation)> on_generation;
+    std::shared_ptr<RunMonitor> monitor;  ///< told how the run goes; may be null
     /// Runs the preparation; null when the job has none. Calls back from the context. An error ends the job.
-    std::function<void(bool first, std::function<void(Status)> done)> prepare;
+    std::function<void(const Welcome&, bool first, std::function<void(Status)> done)> prepare;
   };
 
   /// `finished` is called once, from the context, with the exit status of the job. The references outlive the agent.

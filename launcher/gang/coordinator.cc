@@ -198,7 +198,7 @@ void Coordinator::start_generation() {
   for (auto& [rank, node] : nodes_) {
     node.state = NodeState::kStarting;
     node.evidence.clear();
-    send(rank, StartOrder{generation_, world_size, first_rank, settings_.restarts.max});
+    send(rank, StartOrder{generation_, world_size, first_rank, settings_.restarts.max, std::nullopt});
     first_rank += node.details.ranks;
   }
 }

@@ -128,10 +128,13 @@ Status Journal::record(WallTime now, std::string_view event, std::string_view de
   const auto events = run_dir() / "events.jsonl";
   const UniqueFd file(::open(events.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!file) return errno_error(errno, fmt::format("open {}", events.string()));
-  const auto replace = json::error_handler_t::replace;
-  if (auto status = write_all(file.get(), line.dump(-1, ' ', false, replace) + "\n"); !status)
+  if (auto status = write_all(file.get(), line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"); !status)
     return fail(std::move(status).error().within(events.string()));
-  return replace_file(log_dir_ / "journal.json", to_json(state_).dump(2, ' ', false, replace) + "\n");
+  return replace_file(log_dir_ / "journal.json", journal_json(state_));
+}
+
+std::string journal_json(const JournalState& state) {
+  return to_json(state).dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace megalaunch

@@ -52,6 +52,9 @@ class Journal {
   JournalState state_;
 };
 
+/// The state as journal.json has it.
+std::string journal_json(const JournalState& state);
+
 /// "2024-11-07T16:27:21Z", in UTC.
 std::string iso_time(WallTime time);
 

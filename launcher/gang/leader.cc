@@ -1,5 +1,6 @@
 #include "launcher/gang/leader.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -135,6 +136,11 @@ struct Leader::State : std::enable_shared_from_this<State> {
   void carry_out(const Coordinator::Send& send) {
     const auto member = member_of(send.node);
     if (!member) return;
+    if (const auto* start = std::get_if<StartOrder>(&send.order)) {
+      StartOrder order = *start;
+      order.command = command;
+      return server->send(*member, to_json(Order(std::move(order))));
+    }
     if (!std::holds_alternative<EndOrder>(send.order)) return server->send(*member, to_json(send.order));
     server->dismiss(*member, to_json(send.order));
     // The end is the last that we hear of it, too; tell the coordinator once it is done with its present thought.
@@ -159,10 +165,24 @@ struct Leader::State : std::enable_shared_from_this<State> {
     store->start_generation();
     store->admit_only(open.addresses);
     journal.state().generation = open.generation;
+    options.record.generations = open.generation + 1;
+    write_record("running");
+    if (!options.make_command) return;
+    auto made = options.make_command(coordinator.identity(), open.generation);
+    if (made)
+      command = std::move(*made);
+    else
+      log.error("{}", made.error().message);  // the ranks run what they ran before
+  }
+
+  void write_record(const std::string& outcome) {
+    options.record.outcome = outcome;
+    warn_of(write_run_record(journal.run_dir(), options.record));
   }
 
   void carry_out(const Coordinator::Judged& judged) {
     journal.state().last_failure = judged.verdict.text;
+    options.record.cause = to_string(judged.verdict.kind);
     journal.state().history = coordinator.history();
     const ReportFacts facts = coordinator.facts_of(judged);
     const auto folder = journal.run_dir() / fmt::format("attempt_{}", judged.generation);
@@ -179,8 +199,19 @@ struct Leader::State : std::enable_shared_from_this<State> {
 
   void carry_out(const Coordinator::Finish& finish) {
     journal.state().exit_code = finish.exit_code;
+    options.record.exit_code = finish.exit_code;
+    options.record.ended = clock.wall();
+    if (finish.exit_code == 0) options.record.cause.clear();
+    write_record(outcome_of(finish.exit_code));
     warn_of(journal.record(clock.wall(), "ended", fmt::format("exit code {}", finish.exit_code)));
     asio::post(context, [done = finished, code = finish.exit_code] { done(code); });
+  }
+
+  /// In the words of RunRecord.
+  std::string outcome_of(int exit_code) const {
+    if (exit_code == 0) return "ok";
+    if (exit_code == 128 + SIGINT || exit_code == 128 + SIGTERM) return "stopped";
+    return options.record.cause == to_string(CauseKind::kOutOfMemory) ? "oom" : "error";
   }
 
   void warn_of(const Status& status) {
@@ -197,6 +228,7 @@ struct Leader::State : std::enable_shared_from_this<State> {
   Coordinator coordinator;
   asio::steady_timer timer;
   std::map<GangServer::MemberId, int> nodes;
+  std::optional<RankCommand> command;  ///< of the current generation, when node 0 computes it
   bool warned = false;
   std::unique_ptr<GangServer> server;   // outlives the store, whose threads bring it sockets
   std::unique_ptr<StoreServer> store;
@@ -231,6 +263,8 @@ Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const C
   options.coordinator.identity.run_id = state.run_id;
   options.coordinator.identity.start_time = state.start_time;
   options.coordinator.identity.log_dir = options.log_dir.string();
+  options.record.run_id = state.run_id;
+  options.record.started = clock.wall();
   auto journal = Journal::open(options.log_dir, std::move(state));
   if (!journal) return fail(std::move(journal).error());
   auto leader = std::make_shared<State>(context, clock, std::move(log), rules, std::move(options), std::move(finished),

@@ -10,6 +10,7 @@
 #include "env/result.h"
 #include "launcher/gang/cause_rules.h"
 #include "launcher/gang/coordinator.h"
+#include "launcher/results/run_record.h"
 
 namespace boost::asio {
 class io_context;
@@ -31,6 +32,9 @@ class Leader {
     std::string run_name;  ///< the new run's id begins with it
     milliseconds heartbeat_timeout{5000};
     std::filesystem::path log_dir;  ///< absolute
+    RunRecord record;  ///< what is known of the run beforehand; the rest is filled in
+    /// Computes what all ranks run in the next generation; null: each node runs its own command. An error ends the job.
+    std::function<Result<RankCommand>(const Welcome&, int generation)> make_command;
     Coordinator::Settings coordinator;  ///< identity, history and first_generation are filled in from the journal
   };
 

@@ -24,6 +24,17 @@ struct Overloaded : Each... {
 template <class... Each>
 Overloaded(Each...) -> Overloaded<Each...>;
 
+json to_json(const std::optional<RankCommand>& command) {
+  if (!command) return nullptr;
+  return {{"argv", command->argv}, {"env", command->env}, {"cwd", command->cwd}};
+}
+
+std::optional<RankCommand> command_from_json(const json& object) {
+  if (object.is_null()) return std::nullopt;
+  return RankCommand{object.at("argv").get<std::vector<std::string>>(),
+                     object.at("env").get<std::map<std::string, std::string>>(), object.at("cwd").get<std::string>()};
+}
+
 Result<std::vector<Evidence>> evidence_list(const json& list) {
   std::vector<Evidence> all;
   for (const json& each : list) {
@@ -60,7 +71,8 @@ json to_json(const Order& order) {
                                   {"generation", o.generation},
                                   {"world_size", o.world_size},
                                   {"first_rank", o.first_rank},
-                                  {"max_restarts", o.max_restarts}};
+                                  {"max_restarts", o.max_restarts},
+                                  {"command", to_json(o.command)}};
                         },
                         [](const StopOrder& o) -> json {
                           return {{"type", "stop"},
@@ -128,7 +140,8 @@ Result<Order> order_from_json(const json& message) {
     const auto type = message.at("type").get<std::string>();
     if (type == "start")
       return StartOrder{message.at("generation").get<int>(), message.at("world_size").get<int>(),
-                        message.at("first_rank").get<int>(), message.at("max_restarts").get<int>()};
+                        message.at("first_rank").get<int>(), message.at("max_restarts").get<int>(),
+                        command_from_json(message.at("command"))};
     if (type == "stop")
       return StopOrder{message.at("generation").get<int>(), milliseconds(message.at("grace_ms").get<int64_t>()),
                        message.at("reason").get<std::string>()};

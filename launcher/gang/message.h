@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -34,6 +35,13 @@ struct Welcome {
   std::string log_dir;     ///< absolute; the run's files are in <log_dir>/<run_id>
 };
 
+/// What every rank runs, when node 0 computes it for everyone.
+struct RankCommand {
+  std::vector<std::string> argv;           ///< argv[0] is looked up on each node
+  std::map<std::string, std::string> env;  ///< beyond the inherited
+  std::string cwd;                         ///< absolute
+};
+
 // --- orders, from the coordinator
 
 /// "start": the ranks of a generation.
@@ -42,6 +50,7 @@ struct StartOrder {
   int world_size = 1;
   int first_rank = 0;  ///< global rank of this node's local rank 0
   int max_restarts = 0;
+  std::optional<RankCommand> command;  ///< nothing: the agent's own
 };
 /// "stop": every rank of the generation; answered with StoppedNews.
 struct StopOrder {

@@ -51,8 +51,26 @@ Result<int> run_node(NodeOptions options) {
   const SystemClock clock;
   asio::io_context context;
   Reaper reaper(context);
-  LogPump pump(STDOUT_FILENO, STDERR_FILENO);
+  std::shared_ptr<RunMonitor> monitor;
+  LogPump::Observer observer;
+  if (options.monitor) {
+    monitor = std::make_shared<RunMonitor>(clock, *options.monitor);
+    observer = [watcher = monitor.get()](const LogPump::Source& source, std::string_view line) {
+      if (source.stream == Console::Stream::kOut) watcher->see_line(source.rank, line);
+    };
+  }
+  LogPump pump(STDOUT_FILENO, STDERR_FILENO, std::move(observer));
   const Log log = Log::to_function([&pump](Log::Level, std::string_view line) { pump.message(line); }, options.log_level);
+
+  if (monitor) monitor->start(context, pump, log);
+  options.agent.monitor = monitor;
+  Preparer preparer(context, reaper, log, options.agent.marker);
+  if (options.preparation)
+    options.agent.prepare = [&preparer, work_for = options.preparation](const Welcome& welcome, bool first, auto done) {
+      auto work = work_for(welcome, first);
+      if (!work) return done(fail(std::move(work).error()));
+      preparer.run(std::move(*work), std::move(done));
+    };
 
   std::optional<int> agent_code, leader_code;
   const bool leads = options.leader.has_value();
@@ -83,6 +101,7 @@ Result<int> run_node(NodeOptions options) {
   agent.start();
   context.run();
 
+  if (monitor) monitor->stop();
   warden->dismiss();
   const int exit_code = leader_code.value_or(agent_code.value_or(1));
   const uint64_t not_shown = pump.finish(options.console_patience);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "env/clock.h"
@@ -8,6 +9,8 @@
 #include "launcher/gang/agent.h"
 #include "launcher/gang/cause_rules.h"
 #include "launcher/gang/leader.h"
+#include "launcher/gang/preparer.h"
+#include "launcher/gang/run_monitor.h"
 #include "launcher/ranks/log_pump.h"
 
 namespace megalaunch {
@@ -17,6 +20,9 @@ struct NodeOptions {
   Agent::Options agent;                   ///< marker and, on node 0, leader_host and leader_port are filled in
   std::optional<Leader::Options> leader;  ///< on node 0
   CauseRules rules = CauseRules::built_in();
+  std::optional<RunMonitor::Options> monitor;  ///< show and record the progress of training
+  /// What to do before the first generation: on node 0 for the job (`first`), then on each node. Null: nothing.
+  std::function<Result<Preparer::Work>(const Welcome&, bool first)> preparation;
   Log::Level log_level = Log::Level::kInfo;
   /// How long a slow console may hold up the end.
   milliseconds console_patience{5000};

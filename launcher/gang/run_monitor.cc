@@ -1,0 +1,151 @@
+#include "launcher/gang/run_monitor.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <mutex>
+#include <optional>
+
+#include "launcher/ranks/log_pump.h"
+#include "launcher/results/iteration_line.h"
+#include "launcher/results/nvml_monitor.h"
+#include "launcher/results/progress.h"
+#include "launcher/results/samples.h"
+
+namespace megalaunch {
+namespace {
+
+constexpr seconds kStatusEvery{1};
+
+}  // namespace
+
+struct RunMonitor::State {
+  State(const Clock& clock_ref, Options options_value) : clock(clock_ref), options(options_value) {}
+
+  const Clock& clock;
+  const Options options;
+
+  // --- the agent's thread
+  LogPump* pump = nullptr;
+  std::optional<Log> log;
+  std::optional<boost::asio::steady_timer> show_timer;
+  std::optional<boost::asio::steady_timer> gpu_timer;
+  std::unique_ptr<GpuMonitor> gpus;
+  int node_rank = 0;
+  int ranks = 0;
+
+  // --- both threads
+  std::mutex mutex;
+  std::optional<Progress> progress;
+  std::optional<SampleWriter> writer;
+  int generation = 0;
+  WallTime generation_start;
+  bool new_sample = false;  ///< since the last summary
+  bool warned = false;
+
+  /// Under the mutex.
+  void check(const Status& status) {
+    if (status || warned) return;
+    warned = true;
+    log->warn("training goes on, but its samples cannot be written: {}", status.error().message);
+  }
+
+  void show_later(seconds after) {
+    show_timer->expires_after(after);
+    show_timer->async_wait([this](const boost::system::error_code& error) {
+      if (error) return;
+      show();
+      show_later(pump->terminal_width() > 0 ? kStatusEvery : options.summary_every);
+    });
+  }
+
+  void show() {
+    const WallTime now = clock.wall();
+    const int width = pump->terminal_width();
+    const std::lock_guard lock(mutex);
+    if (!progress) return;
+    if (width > 0) {
+      pump->set_status(progress->latest() ? progress->status_line(width, now) : waiting_line(now));
+    } else if (std::exchange(new_sample, false)) {
+      log->info("{}", progress->summary_line(now));
+    }
+  }
+
+  std::string waiting_line(WallTime now) const {
+    return fmt::format("{} rank{} | generation {} | no iteration yet after {} s", ranks, ranks == 1 ? "" : "s", generation,
+                       std::chrono::duration_cast<seconds>(now - generation_start).count());
+  }
+
+  void sample_gpus_later() {
+    gpu_timer->expires_after(options.gpu_every);
+    gpu_timer->async_wait([this](const boost::system::error_code& error) {
+      if (error) return;
+      const auto samples = gpus->sample();
+      {
+        const std::lock_guard lock(mutex);
+        for (const GpuSample& each : samples)
+          if (progress && each.memory_mib) progress->feed_gpu_memory(*each.memory_mib);
+        if (writer) check(writer->add(clock.wall(), generation, node_rank, samples));
+      }
+      sample_gpus_later();
+    });
+  }
+};
+
+RunMonitor::RunMonitor(const Clock& clock, Options options) : state_(std::make_unique<State>(clock, options)) {}
+RunMonitor::~RunMonitor() = default;
+
+void RunMonitor::start(boost::asio::io_context& context, LogPump& pump, Log log) {
+  state_->pump = &pump;
+  state_->log = std::move(log);
+  state_->show_timer.emplace(context);
+  state_->gpu_timer.emplace(context);
+}
+
+void RunMonitor::stop() {
+  if (state_->show_timer) state_->show_timer->cancel();
+  if (state_->gpu_timer) state_->gpu_timer->cancel();
+}
+
+void RunMonitor::begin_run(const std::filesystem::path& run_dir, int node_rank) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->node_rank = node_rank;
+    auto writer = SampleWriter::open(samples_path(run_dir, node_rank));
+    if (writer)
+      state_->writer.emplace(std::move(*writer));
+    else
+      state_->check(fail(std::move(writer).error()));
+  }
+  if (auto gpus = open_nvml(); gpus) {
+    state_->gpus = std::move(*gpus);
+    state_->sample_gpus_later();
+  }
+}
+
+void RunMonitor::begin_generation(int generation, int world_size) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    const WallTime now = state_->clock.wall();
+    if (!state_->progress) state_->progress.emplace(now, Progress::Job{world_size, state_->options.sequence_length});
+    state_->progress->begin_generation(generation, now);
+    state_->generation = generation;
+    state_->generation_start = now;
+    state_->ranks = world_size;
+  }
+  state_->show_later(state_->pump->terminal_width() > 0 ? kStatusEvery : state_->options.summary_every);
+}
+
+void RunMonitor::see_line(int rank, std::string_view line) {
+  if (line.find('|') == std::string_view::npos) return;
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->progress) return;
+  const WallTime now = state_->clock.wall();
+  if (const auto sample = state_->progress->feed(rank, line, now)) {
+    state_->new_sample = true;
+    if (state_->writer) state_->check(state_->writer->add(now, state_->generation, rank, *sample));
+  } else if (const auto memory = parse_memory_line(line)) {
+    if (state_->writer) state_->check(state_->writer->add(now, state_->generation, memory->rank.value_or(rank), *memory));
+  }
+}
+
+}  // namespace megalaunch

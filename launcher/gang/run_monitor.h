@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+
+#include "env/clock.h"
+#include "env/log.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace megalaunch {
+
+class LogPump;
+
+/// Watches how training goes from the ranks' own lines: shows it (a status line on a terminal, a line a minute
+/// elsewhere) and appends it to the run's samples, with what the GPUs say where there are any. Only watches: whatever
+/// goes wrong here is said once and changes nothing.
+class RunMonitor {
+ public:
+  struct Options {
+    std::int64_t sequence_length = 0;  ///< 0: unknown
+    seconds summary_every{60};
+    seconds gpu_every{15};
+  };
+
+  /// The clock outlives the monitor.
+  RunMonitor(const Clock& clock, Options options);
+  ~RunMonitor();
+
+  /// Begins to show on `pump` by timers of `context`; both outlive stop().
+  void start(boost::asio::io_context& context, LogPump& pump, Log log);
+  void stop();
+
+  // --- from the agent's thread
+  void begin_run(const std::filesystem::path& run_dir, int node_rank);
+  void begin_generation(int generation, int world_size);
+
+  /// From the log pump's thread: one line of a rank.
+  void see_line(int rank, std::string_view line);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace megalaunch
