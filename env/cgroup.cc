@@ -20,8 +20,9 @@ std::optional<int64_t> oom_kill_line(const std::string& path) {
 }  // namespace
 
 std::optional<int64_t> count_oom_kills() {
-  // Lines of /proc/self/cgroup: "0::/path" for version 2, "N:controllers:/path" for version 1. In a container the path
-  // is often outside of what is mounted; then the root of the mount is our own group.
+  // Lines of /proc/self/cgroup: "0::/path" for version 2, "N:controllers:/path" for version 1. In a
+  // container the path is often outside of what is mounted; then the root of the mount is our own
+  // group.
   std::vector<std::string> candidates;
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
@@ -31,7 +32,8 @@ std::optional<int64_t> count_oom_kills() {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const std::string path = line.substr(second + 1);
     if (controllers.empty()) candidates.push_back("/sys/fs/cgroup" + path + "/memory.events");
-    if (controllers == "memory") candidates.push_back("/sys/fs/cgroup/memory" + path + "/memory.oom_control");
+    if (controllers == "memory")
+      candidates.push_back("/sys/fs/cgroup/memory" + path + "/memory.oom_control");
   }
   candidates.push_back("/sys/fs/cgroup/memory.events");
   candidates.push_back("/sys/fs/cgroup/memory/memory.oom_control");

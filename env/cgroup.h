@@ -5,8 +5,9 @@
 
 namespace megalaunch {
 
-/// How many processes the kernel has killed for lack of memory in this process's memory cgroup (version 2 or 1), since
-/// the cgroup exists. Nothing where that cannot be read. Compare two readings.
+/// How many processes the kernel has killed for lack of memory in this process's memory cgroup
+/// (version 2 or 1), since the cgroup exists. Nothing where that cannot be read. Compare two
+/// readings.
 std::optional<int64_t> count_oom_kills();
 
 }  // namespace megalaunch

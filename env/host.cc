@@ -25,9 +25,11 @@ namespace {
 std::string numeric(const sockaddr* address) {
   char text[INET6_ADDRSTRLEN] = "";
   if (address->sa_family == AF_INET)
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, text, sizeof text);
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, text,
+                sizeof text);
   else if (address->sa_family == AF_INET6)
-    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, text, sizeof text);
+    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, text,
+                sizeof text);
   return text;
 }
 
@@ -39,7 +41,9 @@ void collect_listeners(const char* table, uint16_t port, std::set<std::string>& 
   while (std::getline(file, line)) {
     std::istringstream fields(line);
     std::string slot, local, remote, state, queues, timer, retransmits, uid, timeout, inode;
-    if (!(fields >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode)) continue;
+    if (!(fields >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >>
+          timeout >> inode))
+      continue;
     const size_t colon = local.rfind(':');
     unsigned local_port = 0;
     std::from_chars(local.data() + colon + 1, local.data() + local.size(), local_port, 16);
@@ -87,7 +91,8 @@ bool is_this_machine(const std::string& host) {
   const auto ours = interface_addresses();
   for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
     const std::string text = numeric(each->ai_addr);
-    if (text.starts_with("127.") || std::find(ours.begin(), ours.end(), text) != ours.end()) return true;
+    if (text.starts_with("127.") || std::find(ours.begin(), ours.end(), text) != ours.end())
+      return true;
   }
   return false;
 }
@@ -98,15 +103,17 @@ std::optional<std::string> listener_on(uint16_t port) {
   collect_listeners("/proc/net/tcp6", port, inodes);
   if (inodes.empty()) return std::nullopt;
   std::error_code error;
-  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
+  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end;
+       it.increment(error)) {
     const std::string pid = it->path().filename().string();
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
     std::error_code denied;
-    for (std::filesystem::directory_iterator fd(it->path() / "fd", denied), last; !denied && fd != last;
-         fd.increment(denied)) {
+    for (std::filesystem::directory_iterator fd(it->path() / "fd", denied), last;
+         !denied && fd != last; fd.increment(denied)) {
       std::error_code gone;
       if (inodes.contains(std::filesystem::read_symlink(fd->path(), gone).string()))
-        return fmt::format("{} (pid {}: {})", first_line(it->path() / "comm"), pid, first_line(it->path() / "cmdline"));
+        return fmt::format("{} (pid {}: {})", first_line(it->path() / "comm"), pid,
+                           first_line(it->path() / "cmdline"));
     }
   }
   return std::nullopt;

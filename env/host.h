@@ -10,15 +10,17 @@ namespace megalaunch {
 /// This machine's own name as the kernel has it; "localhost" when it has none.
 std::string host_name();
 
-/// Numeric addresses of this machine's interfaces that are up, loopback included, without IPv6 scopes.
+/// Numeric addresses of this machine's interfaces that are up, loopback included, without IPv6
+/// scopes.
 std::vector<std::string> interface_addresses();
 
-/// Whether `host` (a name or an address) is this machine: "localhost", its own name, or a name or address that
-/// resolves to one of its interfaces. Resolves names, so it may block for the resolver's time-out.
+/// Whether `host` (a name or an address) is this machine: "localhost", its own name, or a name or
+/// address that resolves to one of its interfaces. Resolves names, so it may block for the
+/// resolver's time-out.
 bool is_this_machine(const std::string& host);
 
-/// Who listens on a TCP port of this machine: "nginx (pid 812: nginx -g daemon off;)". Nothing when nobody does or the
-/// process belongs to somebody else.
+/// Who listens on a TCP port of this machine: "nginx (pid 812: nginx -g daemon off;)". Nothing when
+/// nobody does or the process belongs to somebody else.
 std::optional<std::string> listener_on(uint16_t port);
 
 }  // namespace megalaunch

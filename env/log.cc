@@ -12,10 +12,14 @@ namespace {
 
 spdlog::level::level_enum to_spdlog(Log::Level level) {
   switch (level) {
-    case Log::Level::kDebug: return spdlog::level::debug;
-    case Log::Level::kInfo: return spdlog::level::info;
-    case Log::Level::kWarning: return spdlog::level::warn;
-    case Log::Level::kError: return spdlog::level::err;
+    case Log::Level::kDebug:
+      return spdlog::level::debug;
+    case Log::Level::kInfo:
+      return spdlog::level::info;
+    case Log::Level::kWarning:
+      return spdlog::level::warn;
+    case Log::Level::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
@@ -29,7 +33,8 @@ Log::Level from_spdlog(spdlog::level::level_enum level) {
 
 class FunctionSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
-  explicit FunctionSink(std::function<void(Log::Level, std::string_view)> sink) : sink_(std::move(sink)) {}
+  explicit FunctionSink(std::function<void(Log::Level, std::string_view)> sink)
+      : sink_(std::move(sink)) {}
 
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
@@ -66,7 +71,9 @@ Log Log::to_nowhere() {
   return Log(make_logger(std::make_shared<spdlog::sinks::null_sink_mt>(), Level::kError));
 }
 
-bool Log::enabled(Level level) const { return logger_->should_log(to_spdlog(level)); }
+bool Log::enabled(Level level) const {
+  return logger_->should_log(to_spdlog(level));
+}
 
 void Log::write(Level level, std::string_view text) const {
   logger_->log(to_spdlog(level), spdlog::string_view_t(text.data(), text.size()));

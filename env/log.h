@@ -13,21 +13,24 @@ class logger;
 
 namespace megalaunch {
 
-/// Where the launcher's own messages go. Passed to whoever needs it; there is no default logger. Thread-safe.
-/// Keeps spdlog out of the headers, because its own cost seconds per source file.
+/// Where the launcher's own messages go. Passed to whoever needs it; there is no default logger.
+/// Thread-safe. Keeps spdlog out of the headers, because its own cost seconds per source file.
 class Log {
  public:
   enum class Level { kDebug, kInfo, kWarning, kError };
 
   /// Lines `megalaunch HH:MM:SS level: text` to stderr, coloured on a terminal.
   static Log to_stderr(Level level = Level::kInfo);
-  /// Each formatted line (without its newline) to `sink`, on the thread that logs. For the console writer and tests.
-  static Log to_function(std::function<void(Level, std::string_view line)> sink, Level level = Level::kDebug);
+  /// Each formatted line (without its newline) to `sink`, on the thread that logs. For the console
+  /// writer and tests.
+  static Log to_function(std::function<void(Level, std::string_view line)> sink,
+                         Level level = Level::kDebug);
   static Log to_nowhere();
 
   template <class... Args>
   void debug(fmt::format_string<Args...> format, Args&&... args) const {
-    if (enabled(Level::kDebug)) write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
+    if (enabled(Level::kDebug))
+      write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
   }
   template <class... Args>
   void info(fmt::format_string<Args...> format, Args&&... args) const {

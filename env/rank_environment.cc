@@ -4,7 +4,9 @@ namespace megalaunch {
 
 Variables rank_environment(const Variables& inherited, const RankPlace& place) {
   Variables variables = inherited;
-  const auto set = [&variables](const char* name, int value) { variables.set(name, std::to_string(value)); };
+  const auto set = [&variables](const char* name, int value) {
+    variables.set(name, std::to_string(value));
+  };
   const auto set_default = [&variables](const char* name, const char* value) {
     if (!variables.get(name)) variables.set(name, value);
   };

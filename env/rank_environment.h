@@ -15,7 +15,7 @@ struct RankPlace {
   int world_size = 1;
   int local_world_size = 1;
   int nodes = 1;
-  int generation = 0;    ///< TORCHELASTIC_RESTART_COUNT, the same on every node
+  int generation = 0;  ///< TORCHELASTIC_RESTART_COUNT, the same on every node
   int max_restarts = 0;
   std::string run_id;
   std::string master_addr;
@@ -24,9 +24,10 @@ struct RankPlace {
   std::string role = "default";
 };
 
-/// The environment of one rank: `inherited` with exactly the variables that torchrun sets on top (the table is in
-/// docs/environment.md). OMP_NUM_THREADS becomes 1 when it is unset and the node has more than one rank.
-/// TORCHELASTIC_USE_AGENT_STORE is True: ranks are clients of our store, also rank 0. Pure.
+/// The environment of one rank: `inherited` with exactly the variables that torchrun sets on top
+/// (the table is in docs/environment.md). OMP_NUM_THREADS becomes 1 when it is unset and the node
+/// has more than one rank. TORCHELASTIC_USE_AGENT_STORE is True: ranks are clients of our store,
+/// also rank 0. Pure.
 Variables rank_environment(const Variables& inherited, const RankPlace& place);
 
 }  // namespace megalaunch

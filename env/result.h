@@ -9,8 +9,9 @@
 
 namespace megalaunch {
 
-/// What went wrong. `kind` is for the caller, who may act on it; `message` is for a person and says what was tried,
-/// on what (path, host, rank), why it failed and, where it can be known, what to do.
+/// What went wrong. `kind` is for the caller, who may act on it; `message` is for a person and says
+/// what was tried, on what (path, host, rank), why it failed and, where it can be known, what to
+/// do.
 struct Error {
   enum class Kind {
     kUsage,        ///< a flag, the job file or the environment is wrong: exit 2
@@ -44,9 +45,12 @@ tl::unexpected<Error> fail(Error::Kind kind, fmt::format_string<Args...> format,
 }
 
 /// Passes an error on: `if (!x) return fail(std::move(x).error());`
-inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
+inline tl::unexpected<Error> fail(Error error) {
+  return tl::unexpected<Error>(std::move(error));
+}
 
-/// The one place that turns errno into an Error: "<what>: <strerror>". Pass errno at once; `what` may disturb it.
+/// The one place that turns errno into an Error: "<what>: <strerror>". Pass errno at once; `what`
+/// may disturb it.
 tl::unexpected<Error> errno_error(int error_number, std::string_view what);
 
 /// The text of an errno value, thread-safe: "No such file or directory".

@@ -6,7 +6,8 @@
 
 namespace megalaunch {
 
-/// Owns one file descriptor and closes it. Move-only; empty is -1. Open with O_CLOEXEC: this class does not set it.
+/// Owns one file descriptor and closes it. Move-only; empty is -1. Open with O_CLOEXEC: this class
+/// does not set it.
 class UniqueFd {
  public:
   UniqueFd() = default;

@@ -1,7 +1,7 @@
 #include "env/variables.h"
 
-#include <cstring>
 #include <unistd.h>
+#include <cstring>
 
 namespace megalaunch {
 
@@ -9,7 +9,8 @@ Variables Variables::of_this_process() {
   std::map<std::string, std::string> values;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const char* equals = std::strchr(*entry, '=');
-    if (equals != nullptr) values.try_emplace(std::string(*entry, static_cast<size_t>(equals - *entry)), equals + 1);
+    if (equals != nullptr)
+      values.try_emplace(std::string(*entry, static_cast<size_t>(equals - *entry)), equals + 1);
   }
   return Variables(std::move(values));
 }

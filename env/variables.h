@@ -8,18 +8,21 @@
 
 namespace megalaunch {
 
-/// A set of environment variables by value, so that nothing below main() reads the process's own. Ordered by name.
+/// A set of environment variables by value, so that nothing below main() reads the process's own.
+/// Ordered by name.
 class Variables {
  public:
   Variables() = default;
   explicit Variables(std::map<std::string, std::string> values) : values_(std::move(values)) {}
 
-  /// A copy of this process's environment. Entries without '=' are dropped; the first of two equal names wins.
+  /// A copy of this process's environment. Entries without '=' are dropped; the first of two equal
+  /// names wins.
   static Variables of_this_process();
 
   /// The value, or nothing when the variable is not set. An empty value is a value.
   std::optional<std::string> get(std::string_view name) const;
-  /// The value, or nothing when the variable is not set or empty (what most platform variables mean by empty).
+  /// The value, or nothing when the variable is not set or empty (what most platform variables mean
+  /// by empty).
   std::optional<std::string> get_nonempty(std::string_view name) const;
 
   void set(std::string name, std::string value) { values_[std::move(name)] = std::move(value); }

@@ -12,9 +12,12 @@ namespace megalaunch {
 int exit_with(const Error& error, const Log& log) {
   log.error("{}", error.message);
   switch (error.kind) {
-    case Error::Kind::kUsage: return kExitUsage;
-    case Error::Kind::kRefused: return kExitRefused;
-    default: return kExitFailure;
+    case Error::Kind::kUsage:
+      return kExitUsage;
+    case Error::Kind::kRefused:
+      return kExitRefused;
+    default:
+      return kExitFailure;
   }
 }
 
@@ -37,8 +40,9 @@ int run_command_line(int argc, const char* const* argv, CommandContext& context)
   }
   return context.exit_code;
 } catch (const std::exception& error) {
-  context.log.error("internal error: {}. This is a bug in megalaunch; please report it with the command line.",
-                    error.what());
+  context.log.error(
+      "internal error: {}. This is a bug in megalaunch; please report it with the command line.",
+      error.what());
   return kExitFailure;
 }
 

@@ -13,16 +13,16 @@ class App;
 
 namespace megalaunch {
 
-/// What every subcommand gets from main(): the environment it was started with and where messages go.
-/// A subcommand's callback stores its exit status in `exit_code`.
+/// What every subcommand gets from main(): the environment it was started with and where messages
+/// go. A subcommand's callback stores its exit status in `exit_code`.
 struct CommandContext {
   Variables environment;
   Log log;
   int exit_code = 0;
 };
 
-/// Each subcommand lives in the file of its name and adds itself with its flags, help text and callback.
-/// The context outlives the application object.
+/// Each subcommand lives in the file of its name and adds itself with its flags, help text and
+/// callback. The context outlives the application object.
 void add_run_command(CLI::App& app, CommandContext& context);
 void add_render_command(CLI::App& app, CommandContext& context);
 void add_check_command(CLI::App& app, CommandContext& context);

@@ -2,8 +2,8 @@
 
 namespace megalaunch {
 
-/// What the launcher's exit status says. 1 to 127 otherwise: the failed rank's own code, for causes that another
-/// attempt does not cure. 128 and above: another attempt by the platform may help.
+/// What the launcher's exit status says. 1 to 127 otherwise: the failed rank's own code, for causes
+/// that another attempt does not cure. 128 and above: another attempt by the platform may help.
 enum ExitCode : int {
   kExitSuccess = 0,
   kExitFailure = 1,

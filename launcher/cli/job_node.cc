@@ -21,8 +21,8 @@ Result<std::string> job_key(const Job& job, const Variables& environment) {
   const auto path = job.workdir / *job.launch.key_file;
   std::ifstream file(path, std::ios::binary);
   if (!file)
-    return fail(Error::Kind::kUsage, "cannot read the job key {} (`launch: {{key_file: ...}}`): {}", path.string(),
-                errno_text(errno));
+    return fail(Error::Kind::kUsage, "cannot read the job key {} (`launch: {{key_file: ...}}`): {}",
+                path.string(), errno_text(errno));
   std::string key((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   while (!key.empty() && (key.back() == '\n' || key.back() == '\r')) key.pop_back();
   if (key.empty()) return fail(Error::Kind::kUsage, "the job key file {} is empty", path.string());
@@ -33,18 +33,24 @@ Result<std::string> job_key(const Job& job, const Variables& environment) {
 std::function<bool(int, int, Console::Stream)> console_choice(const Job::Logs& logs) {
   return [logs](int rank, int world_size, Console::Stream stream) {
     switch (logs.console) {
-      case Job::Logs::Console::kErrors: return stream == Console::Stream::kErr;
-      case Job::Logs::Console::kNone: return false;
+      case Job::Logs::Console::kErrors:
+        return stream == Console::Stream::kErr;
+      case Job::Logs::Console::kNone:
+        return false;
       case Job::Logs::Console::kRanks:
-        return std::any_of(logs.ranks.begin(), logs.ranks.end(),
-                           [&](int wanted) { return rank == (wanted < 0 ? world_size + wanted : wanted); });
-      default: return true;
+        return std::any_of(logs.ranks.begin(), logs.ranks.end(), [&](int wanted) {
+          return rank == (wanted < 0 ? world_size + wanted : wanted);
+        });
+      default:
+        return true;
     }
   };
 }
 
-/// The command of a `megatron:` job as of the run's start, which is in its names, and of the checkpoints there are now.
-Result<MegatronCommand> megatron_command(const PlannedJob& planned, const Variables& environment, const Welcome& welcome,
+/// The command of a `megatron:` job as of the run's start, which is in its names, and of the
+/// checkpoints there are now.
+Result<MegatronCommand> megatron_command(const PlannedJob& planned, const Variables& environment,
+                                         const Welcome& welcome,
                                          const std::optional<ResumeFrom>& resume) {
   const WallTime started = parse_time(welcome.start_time).value_or(WallTime());
   auto again = plan_megatron(*planned.job, *planned.plan, environment, started, resume);
@@ -57,7 +63,8 @@ RankCommand rank_command(MegatronCommand command) {
 }
 
 std::function<Result<RankCommand>(const Welcome&, int)> command_maker(const PlannedJob& planned,
-                                                                       const Variables& environment, const Log& log) {
+                                                                      const Variables& environment,
+                                                                      const Log& log) {
   return [planned, environment, log](const Welcome& welcome, int) -> Result<RankCommand> {
     const StartPoint start = find_start_point(planned.megatron->training);
     log.info("{}", start.explanation);
@@ -67,13 +74,15 @@ std::function<Result<RankCommand>(const Welcome&, int)> command_maker(const Plan
   };
 }
 
-std::function<Result<Preparer::Work>(const Welcome&, bool)> preparation_of(const PlannedJob& planned,
-                                                                           const Variables& environment) {
+std::function<Result<Preparer::Work>(const Welcome&, bool)> preparation_of(
+    const PlannedJob& planned, const Variables& environment) {
   return [planned, environment](const Welcome& welcome, bool first) -> Result<Preparer::Work> {
     Preparer::Work work;
     const std::filesystem::path log_dir = welcome.log_dir;
-    // The job's own steps are done once, whatever runs follow; those of a node once for a run, whose node it may be.
-    work.folder = first ? log_dir / "prepared" : log_dir / welcome.run_id / "prepared" / std::to_string(welcome.node_rank);
+    // The job's own steps are done once, whatever runs follow; those of a node once for a run,
+    // whose node it may be.
+    work.folder = first ? log_dir / "prepared"
+                        : log_dir / welcome.run_id / "prepared" / std::to_string(welcome.node_rank);
     work.cwd = planned.job->workdir;
     work.environment = environment;
     for (const PrepareStep& step : planned.job->prepare)
@@ -91,8 +100,11 @@ void describe_training(RunRecord& record, const Training& training) {
   using Precision = MegatronSettings::Precision;
   const ModelPreset& model = training.model;
   record.model = model.name;
-  record.size = {model.layers, model.hidden, model.ffn, model.heads, model.query_groups, model.vocabulary};
-  record.precision = training.precision == Precision::kFp8 ? "fp8" : training.precision == Precision::kBf16 ? "bf16" : "fp16";
+  record.size = {model.layers, model.hidden,       model.ffn,
+                 model.heads,  model.query_groups, model.vocabulary};
+  record.precision = training.precision == Precision::kFp8    ? "fp8"
+                     : training.precision == Precision::kBf16 ? "bf16"
+                                                              : "fp16";
   record.tp = static_cast<int>(training.tp.value);
   record.pp = static_cast<int>(training.pp.value);
   record.cp = static_cast<int>(training.cp.value);
@@ -102,7 +114,8 @@ void describe_training(RunRecord& record, const Training& training) {
   record.activations = activations_word(training.activations_word);
   int64_t layers = 0;
   const std::string& text = training.virtual_layers;
-  if (std::from_chars(text.data(), text.data() + text.size(), layers).ec == std::errc()) record.virtual_stage_layers = layers;
+  if (std::from_chars(text.data(), text.data() + text.size(), layers).ec == std::errc())
+    record.virtual_stage_layers = layers;
 }
 
 RunRecord record_of(const PlannedJob& planned) {
@@ -114,8 +127,8 @@ RunRecord record_of(const PlannedJob& planned) {
   return record;
 }
 
-Leader::Options leader_for(const PlannedJob& planned, const Agent::Options& agent, const Variables& environment,
-                           const Log& log) {
+Leader::Options leader_for(const PlannedJob& planned, const Agent::Options& agent,
+                           const Variables& environment, const Log& log) {
   const Job& job = *planned.job;
   Leader::Options leader;
   leader.port = agent.leader_port;
@@ -133,13 +146,15 @@ Leader::Options leader_for(const PlannedJob& planned, const Agent::Options& agen
   leader.coordinator.restarts.max = job.restart.max;
   leader.coordinator.restarts.backoff = job.restart.backoff;
   for (const auto& [name, count] : job.restart.per_kind)
-    if (const auto kind = parse_cause_kind(name)) leader.coordinator.restarts.per_kind[*kind] = count;
+    if (const auto kind = parse_cause_kind(name))
+      leader.coordinator.restarts.per_kind[*kind] = count;
   return leader;
 }
 
 }  // namespace
 
-Result<NodeOptions> node_for_job(const PlannedJob& planned, const Variables& environment, const Log& log) {
+Result<NodeOptions> node_for_job(const PlannedJob& planned, const Variables& environment,
+                                 const Log& log) {
   const Job& job = *planned.job;
   const LaunchPlan& plan = *planned.plan;
   Variables inherited = environment;
@@ -149,8 +164,10 @@ Result<NodeOptions> node_for_job(const PlannedJob& planned, const Variables& env
   auto key = job_key(job, environment);
   if (!key) return fail(std::move(key).error());
   if (key->empty() && plan.nodes > 1)
-    log.warn("the gang is open: whoever reaches port {} can join it. Give all nodes the same MEGALAUNCH_JOB_KEY.",
-             plan.endpoint.port);
+    log.warn(
+        "the gang is open: whoever reaches port {} can join it. Give all nodes the same "
+        "MEGALAUNCH_JOB_KEY.",
+        plan.endpoint.port);
 
   NodeOptions node;
   Agent::Options& agent = node.agent;
@@ -168,18 +185,23 @@ Result<NodeOptions> node_for_job(const PlannedJob& planned, const Variables& env
   agent.on_console = console_choice(job.logs);
   if (!planned.megatron) {
     if (!std::filesystem::is_directory(plan.cwd))
-      return fail(Error::Kind::kUsage, "the working directory {} does not exist; check `workdir:`", plan.cwd.string());
-    auto program = find_program(job.command.front(), agent.environment.get("PATH").value_or("/usr/bin:/bin"), plan.cwd);
+      return fail(Error::Kind::kUsage, "the working directory {} does not exist; check `workdir:`",
+                  plan.cwd.string());
+    auto program = find_program(job.command.front(),
+                                agent.environment.get("PATH").value_or("/usr/bin:/bin"), plan.cwd);
     if (!program) return fail(std::move(program).error());
     agent.program = std::move(*program);
     agent.argv = job.command;
     agent.cwd = plan.cwd;
   }
   node.monitor.emplace();
-  if (planned.megatron) node.monitor->sequence_length = planned.megatron->training.sequence_length.value;
-  if (planned.megatron || !job.prepare.empty()) node.preparation = preparation_of(planned, agent.environment);
+  if (planned.megatron)
+    node.monitor->sequence_length = planned.megatron->training.sequence_length.value;
+  if (planned.megatron || !job.prepare.empty())
+    node.preparation = preparation_of(planned, agent.environment);
 
-  const bool leads = plan.nodes == 1 || (plan.node_rank ? *plan.node_rank == 0 : is_this_machine(plan.endpoint.host));
+  const bool leads = plan.nodes == 1 ||
+                     (plan.node_rank ? *plan.node_rank == 0 : is_this_machine(plan.endpoint.host));
   if (leads) {
     agent.node_rank = 0;
     node.leader = leader_for(planned, agent, environment, log);

@@ -34,7 +34,8 @@ Logs of every rank: <log dir>/<run id>/attempt_<generation>/<node>/<local rank>/
 /// Says what the checks found; true when they refuse the job.
 bool refused_by_checks(const PlannedJob& planned, const Log& log) {
   std::vector<Check> checks = planned.megatron->checks;
-  for (Check& check : check_paths(*planned.job, *planned.megatron)) checks.push_back(std::move(check));
+  for (Check& check : check_paths(*planned.job, *planned.megatron))
+    checks.push_back(std::move(check));
   for (const Check& check : checks)
     log.write(check.level == Check::Level::kError ? Log::Level::kError : Log::Level::kWarning,
               fmt::format("{} [{}]", check.message, check.code));
@@ -68,7 +69,8 @@ void add_run_command(CLI::App& app, CommandContext& context) {
   CLI::App* command = app.add_subcommand("run", kHelp)->footer(kExamples);
   add_job_flags(*command, flags->job);
   command->add_flag("-v,--verbose", flags->verbose, "Say more about what the launcher does");
-  command->callback([flags, &context] { context.exit_code = run(*flags, context.environment, context.log); });
+  command->callback(
+      [flags, &context] { context.exit_code = run(*flags, context.environment, context.log); });
 }
 
 }  // namespace megalaunch

@@ -24,13 +24,16 @@ node 0 keeps in the log folder, so it works on every node that sees that folder,
 Exit status: 0 while the run goes on or when it ended well, 1 when it ended badly, 2 when there is no journal.)";
 
 std::string text_of(const JournalState& state, const std::filesystem::path& log_dir) {
-  std::string text = fmt::format("{}  run {}, {} node{}, started {}\n", state.job, state.run_id, state.nodes,
-                                 state.nodes == 1 ? "" : "s", state.start_time);
-  text += state.exit_code ? fmt::format("  ended {} with exit code {}\n", state.since, *state.exit_code)
-                          : fmt::format("  {} since {}: {}\n", state.phase, state.since, state.detail);
-  text += fmt::format("  generation {} ({} restart{})\n", state.generation, state.generation, state.generation == 1 ? "" : "s");
+  std::string text = fmt::format("{}  run {}, {} node{}, started {}\n", state.job, state.run_id,
+                                 state.nodes, state.nodes == 1 ? "" : "s", state.start_time);
+  text += state.exit_code
+              ? fmt::format("  ended {} with exit code {}\n", state.since, *state.exit_code)
+              : fmt::format("  {} since {}: {}\n", state.phase, state.since, state.detail);
+  text += fmt::format("  generation {} ({} restart{})\n", state.generation, state.generation,
+                      state.generation == 1 ? "" : "s");
   if (!state.last_failure.empty()) text += fmt::format("  last failure: {}\n", state.last_failure);
-  text += fmt::format("  node 0: {}, pid {}\n  logs: {}\n", state.host, state.pid, (log_dir / state.run_id).string());
+  text += fmt::format("  node 0: {}, pid {}\n  logs: {}\n", state.host, state.pid,
+                      (log_dir / state.run_id).string());
   return text;
 }
 
@@ -46,7 +49,8 @@ int status(const StatusFlags& flags, const Variables& environment, const Log& lo
     return kExitUsage;
   }
   if (!*state) {
-    log.error("{} holds no journal.json; name the log folder of a run: megalaunch status LOG_DIR", log_dir.string());
+    log.error("{} holds no journal.json; name the log folder of a run: megalaunch status LOG_DIR",
+              log_dir.string());
     return kExitUsage;
   }
   const std::string text = flags.json ? journal_json(**state) : text_of(**state, log_dir);
@@ -59,9 +63,11 @@ int status(const StatusFlags& flags, const Variables& environment, const Log& lo
 void add_status_command(CLI::App& app, CommandContext& context) {
   const auto flags = std::make_shared<StatusFlags>();
   CLI::App* command = app.add_subcommand("status", kHelp);
-  command->add_option("log_dir", flags->log_dir, "The log folder of the job; default: $OUTPUT_DIR/logs, else ./logs");
+  command->add_option("log_dir", flags->log_dir,
+                      "The log folder of the job; default: $OUTPUT_DIR/logs, else ./logs");
   command->add_flag("--json", flags->json, "The journal's state as one JSON object");
-  command->callback([flags, &context] { context.exit_code = status(*flags, context.environment, context.log); });
+  command->callback(
+      [flags, &context] { context.exit_code = status(*flags, context.environment, context.log); });
 }
 
 }  // namespace megalaunch

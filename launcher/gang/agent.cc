@@ -36,10 +36,16 @@ constexpr size_t kSmallestTail = 4096;
 }  // namespace
 
 struct Agent::State : std::enable_shared_from_this<State> {
-  State(asio::io_context& io, Reaper& reaper_ref, const Clock& clock_ref, Log log_value, LogPump& pump_ref,
-        Options options_value, std::function<void(int)> on_finished)
-      : context(io), reaper(reaper_ref), clock(clock_ref), log(std::move(log_value)), pump(pump_ref),
-        options(std::move(options_value)), finished(std::move(on_finished)), interrupt_timer(io) {}
+  State(asio::io_context& io, Reaper& reaper_ref, const Clock& clock_ref, Log log_value,
+        LogPump& pump_ref, Options options_value, std::function<void(int)> on_finished)
+      : context(io),
+        reaper(reaper_ref),
+        clock(clock_ref),
+        log(std::move(log_value)),
+        pump(pump_ref),
+        options(std::move(options_value)),
+        finished(std::move(on_finished)),
+        interrupt_timer(io) {}
 
   // --- the channel
 
@@ -48,19 +54,21 @@ struct Agent::State : std::enable_shared_from_this<State> {
     events.on_welcome = [this](const nlohmann::json& message) { be_welcomed(message); };
     events.on_message = [this](const nlohmann::json& message) { obey(message); };
     events.on_refused = [this](const std::string& reason) {
-      log.error("node 0 at {}:{} refuses this node: {}", options.leader_host, options.leader_port, reason);
+      log.error("node 0 at {}:{} refuses this node: {}", options.leader_host, options.leader_port,
+                reason);
       leave(kExitUsage);
     };
     events.on_unreachable = [this](const std::string& why) {
-      log.error("node 0 at {}:{} could not be joined within {} s: {}", options.leader_host, options.leader_port,
+      log.error("node 0 at {}:{} could not be joined within {} s: {}", options.leader_host,
+                options.leader_port,
                 std::chrono::duration_cast<seconds>(options.join_timeout).count(), why);
       leave(kExitNodesMissing);
     };
     events.on_lost = [this](const std::string& why) { lose_leader(why); };
     client = std::make_unique<GangClient>(
         context,
-        GangClient::Options{options.leader_host, options.leader_port, options.version, options.job, options.key,
-                            options.join_timeout, options.heartbeat_timeout},
+        GangClient::Options{options.leader_host, options.leader_port, options.version, options.job,
+                            options.key, options.join_timeout, options.heartbeat_timeout},
         log, std::move(events));
     knock();
   }
@@ -84,15 +92,16 @@ struct Agent::State : std::enable_shared_from_this<State> {
     }
     welcome = std::move(*parsed);
     run_dir = std::filesystem::path(welcome->log_dir) / welcome->run_id;
-    log.info("joined run {} as node {} of {}; logs in {}", welcome->run_id, welcome->node_rank, welcome->nodes,
-             run_dir.string());
+    log.info("joined run {} as node {} of {}; logs in {}", welcome->run_id, welcome->node_rank,
+             welcome->nodes, run_dir.string());
     if (options.monitor) options.monitor->begin_run(run_dir, welcome->node_rank);
   }
 
   void lose_leader(const std::string& why) {
     if (leaving) return;
     log.error("lost node 0 at {}:{}: {}", options.leader_host, options.leader_port, why);
-    if (interrupted) return stop_group(options.grace, [this] { leave(kSignalExitBase + *interrupted); });
+    if (interrupted)
+      return stop_group(options.grace, [this] { leave(kSignalExitBase + *interrupted); });
     log.info("stopping this node's ranks, then waiting up to {} s for node 0 to come back",
              std::chrono::duration_cast<seconds>(options.join_timeout).count());
     stop_group(options.grace, [this] { knock(); });
@@ -146,8 +155,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
 
   Status start_ranks(const StartOrder& order) {
     if (order.command) {
-      auto program = find_program(order.command->argv.at(0), options.environment.get("PATH").value_or(""),
-                                  order.command->cwd);
+      auto program = find_program(order.command->argv.at(0),
+                                  options.environment.get("PATH").value_or(""), order.command->cwd);
       if (!program) return fail(std::move(program).error());
       options.program = std::move(*program);
       options.argv = order.command->argv;
@@ -159,12 +168,15 @@ struct Agent::State : std::enable_shared_from_this<State> {
       const RankFiles files = files_of(local_rank);
       std::error_code error;
       std::filesystem::create_directories(files.folder, error);
-      if (error) return errno_error(error.value(), fmt::format("make the log folder {}", files.folder.string()));
+      if (error)
+        return errno_error(error.value(),
+                           fmt::format("make the log folder {}", files.folder.string()));
       specs.push_back(make_spec(order, local_rank, files));
     }
     RankGroup::Events events;
     events.on_exit = [this](const RankExit& exit) { note_exit(exit); };
-    group = std::make_unique<RankGroup>(context, reaper, clock, log, options.marker, std::move(events));
+    group =
+        std::make_unique<RankGroup>(context, reaper, clock, log, options.marker, std::move(events));
     if (auto started = group->start(specs); !started) {
       group.reset();
       return started;
@@ -172,9 +184,12 @@ struct Agent::State : std::enable_shared_from_this<State> {
     for (const RankSpec& spec : specs) follow(spec);
     const auto pids = group->pids();
     log.info("generation {}: started {} (pid{} {})", generation,
-             specs.size() == 1 ? fmt::format("rank {}", first_rank)
-                               : fmt::format("ranks {} to {}", first_rank, first_rank + options.ranks - 1),
-             specs.size() == 1 ? "" : "s", pids.size() == 1 ? std::to_string(pids[0]) : fmt::format("{}...{}", pids.front(), pids.back()));
+             specs.size() == 1
+                 ? fmt::format("rank {}", first_rank)
+                 : fmt::format("ranks {} to {}", first_rank, first_rank + options.ranks - 1),
+             specs.size() == 1 ? "" : "s",
+             pids.size() == 1 ? std::to_string(pids[0])
+                              : fmt::format("{}...{}", pids.front(), pids.back()));
     return {};
   }
 
@@ -217,7 +232,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
       source.prefix = fmt::format("[{}:{}] ", welcome->node_rank, spec.rank);
       source.rank = spec.rank;
       source.on_console = !options.on_console || options.on_console(spec.rank, world_size, stream);
-      if (auto followed = pump.follow(std::move(source)); !followed) log.warn("{}", followed.error().message);
+      if (auto followed = pump.follow(std::move(source)); !followed)
+        log.warn("{}", followed.error().message);
     }
   }
 
@@ -236,7 +252,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
   }
 
   void carry_out(const EndOrder& order) {
-    if (!order.text.empty()) log.write(order.exit_code == 0 ? Log::Level::kInfo : Log::Level::kError, order.text);
+    if (!order.text.empty())
+      log.write(order.exit_code == 0 ? Log::Level::kInfo : Log::Level::kError, order.text);
     stop_group(milliseconds(0), [this, code = order.exit_code] { leave(code); });
   }
 
@@ -246,7 +263,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
     exits.push_back(exit);
     if (exit.stopped_by_us) return;
     if (!succeeded(exit.status)) {
-      log.error("rank {} (local rank {}, pid {}) {}", exit.rank, exit.local_rank, exit.pid, describe(exit.status));
+      log.error("rank {} (local rank {}, pid {}) {}", exit.rank, exit.local_rank, exit.pid,
+                describe(exit.status));
       send(FailedNews{generation, evidence_of(exit)});
       // Its peers cannot go on without it; they need not wait for node 0 to say so.
       return stop_group(options.grace, [this] { report_stopped(); });
@@ -283,7 +301,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
     evidence.ended_at = exit.time;
     const size_t share = kAllTails / static_cast<size_t>(std::max(world_size, 1));
     if (!succeeded(exit.status) || exit.stopped_by_us)
-      add_files(evidence, files_of(exit.local_rank), std::clamp(share, kSmallestTail, Evidence::kMaxTail));
+      add_files(evidence, files_of(exit.local_rank),
+                std::clamp(share, kSmallestTail, Evidence::kMaxTail));
     return evidence;
   }
 
@@ -326,7 +345,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
     stop_group(again ? milliseconds(0) : options.grace, [this] { report_stopped(); });
     // Node 0 may be gone, or not answer: then we leave by ourselves.
     interrupt_timer.expires_after((again ? milliseconds(0) : options.grace) + kInterruptPatience);
-    interrupt_timer.async_wait([weak = weak_from_this(), signal](const boost::system::error_code& error) {
+    interrupt_timer.async_wait([weak = weak_from_this(),
+                                signal](const boost::system::error_code& error) {
       const auto self = weak.lock();
       if (error || !self) return;
       self->stop_group(milliseconds(0), [self, signal] { self->leave(kSignalExitBase + signal); });
@@ -355,7 +375,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
   int generation = -1;
   int first_rank = 0;
   int world_size = 0;
-  std::unique_ptr<RankGroup> group;   ///< of the generation; null before the first and when it could not be started
+  std::unique_ptr<RankGroup>
+      group;  ///< of the generation; null before the first and when it could not be started
   std::vector<RankExit> exits;        ///< in the order in which they happened
   std::optional<Evidence> unstarted;  ///< why the ranks of the generation could not be started
   std::optional<int64_t> oom_kills_before;
@@ -364,17 +385,21 @@ struct Agent::State : std::enable_shared_from_this<State> {
   bool leaving = false;
 };
 
-Agent::Agent(asio::io_context& context, Reaper& reaper, const Clock& clock, Log log, LogPump& pump, Options options,
-             std::function<void(int)> finished)
-    : state_(std::make_shared<State>(context, reaper, clock, std::move(log), pump, std::move(options),
-                                     std::move(finished))) {}
+Agent::Agent(asio::io_context& context, Reaper& reaper, const Clock& clock, Log log, LogPump& pump,
+             Options options, std::function<void(int)> finished)
+    : state_(std::make_shared<State>(context, reaper, clock, std::move(log), pump,
+                                     std::move(options), std::move(finished))) {}
 
 Agent::~Agent() {
   state_->client.reset();
   state_->group.reset();
 }
 
-void Agent::start() { state_->start(); }
-void Agent::interrupt(int signal) { state_->interrupt(signal); }
+void Agent::start() {
+  state_->start();
+}
+void Agent::interrupt(int signal) {
+  state_->interrupt(signal);
+}
 
 }  // namespace megalaunch

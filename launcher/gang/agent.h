@@ -24,9 +24,10 @@ class Reaper;
 class RunMonitor;
 struct Welcome;
 
-/// One node of the gang: joins node 0, starts and stops this node's ranks as it is told, and reports how they end. When
-/// node 0 is gone it stops its ranks and knocks until it is back. Every node runs one, node 0 beside its Leader.
-/// Belongs to the thread that runs the context, which must be the main thread (see spawn()).
+/// One node of the gang: joins node 0, starts and stops this node's ranks as it is told, and
+/// reports how they end. When node 0 is gone it stops its ranks and knocks until it is back. Every
+/// node runs one, node 0 beside its Leader. Belongs to the thread that runs the context, which must
+/// be the main thread (see spawn()).
 class Agent {
  public:
   struct Options {
@@ -36,31 +37,35 @@ class Agent {
     std::string key;
     std::string leader_host;  ///< where to knock
     uint16_t leader_port = 0;
-    std::string master_addr;  ///< what ranks get as MASTER_ADDR and MASTER_PORT: the same place, as ranks should spell it
+    std::string master_addr;  ///< what ranks get as MASTER_ADDR and MASTER_PORT: the same place, as
+                              ///< ranks should spell it
     std::optional<int> node_rank;
     milliseconds join_timeout{600'000};
     milliseconds heartbeat_timeout{5000};
 
     // its ranks
     int ranks = 1;
-    std::filesystem::path program;   ///< absolute
-    std::vector<std::string> argv;   ///< argv[0] included
-    std::filesystem::path cwd;       ///< these three when node 0 sends no command
-    Variables environment;           ///< what ranks inherit
-    std::string marker;              ///< NAME=VALUE, unique to this agent; see RankGroup
-    std::optional<uint64_t> open_files;  ///< soft limit of open files for ranks; nothing: this process's
-    milliseconds grace{30'000};      ///< when this agent has to stop its ranks by itself
+    std::filesystem::path program;  ///< absolute
+    std::vector<std::string> argv;  ///< argv[0] included
+    std::filesystem::path cwd;      ///< these three when node 0 sends no command
+    Variables environment;          ///< what ranks inherit
+    std::string marker;             ///< NAME=VALUE, unique to this agent; see RankGroup
+    std::optional<uint64_t>
+        open_files;              ///< soft limit of open files for ranks; nothing: this process's
+    milliseconds grace{30'000};  ///< when this agent has to stop its ranks by itself
 
     /// Whether the console shows a stream of a rank, of so many ranks.
     std::function<bool(int rank, int world_size, Console::Stream)> on_console;
     std::shared_ptr<RunMonitor> monitor;  ///< told how the run goes; may be null
-    /// Runs the preparation; null when the job has none. Calls back from the context. An error ends the job.
+    /// Runs the preparation; null when the job has none. Calls back from the context. An error ends
+    /// the job.
     std::function<void(const Welcome&, bool first, std::function<void(Status)> done)> prepare;
   };
 
-  /// `finished` is called once, from the context, with the exit status of the job. The references outlive the agent.
-  Agent(boost::asio::io_context& context, Reaper& reaper, const Clock& clock, Log log, LogPump& pump, Options options,
-        std::function<void(int exit_code)> finished);
+  /// `finished` is called once, from the context, with the exit status of the job. The references
+  /// outlive the agent.
+  Agent(boost::asio::io_context& context, Reaper& reaper, const Clock& clock, Log log,
+        LogPump& pump, Options options, std::function<void(int exit_code)> finished);
   /// Kills ranks that still run.
   ~Agent();
 

@@ -7,7 +7,8 @@
 namespace megalaunch {
 namespace {
 
-/// What a node needs beyond the grace to kill, reap and look for stragglers, before we take it for broken.
+/// What a node needs beyond the grace to kill, reap and look for stragglers, before we take it for
+/// broken.
 constexpr seconds kStopPatience{40};
 /// How long members have to read the last order.
 constexpr seconds kEndPatience{3};
@@ -37,8 +38,12 @@ std::string node_name(int rank, const std::string& host) {
 }  // namespace
 
 Coordinator::Coordinator(Settings settings, const CauseRules& rules, const Clock& clock)
-    : settings_(std::move(settings)), rules_(rules), clock_(clock), generation_(settings_.first_generation),
-      prepared_(!settings_.prepare), history_(settings_.history) {
+    : settings_(std::move(settings)),
+      rules_(rules),
+      clock_(clock),
+      generation_(settings_.first_generation),
+      prepared_(!settings_.prepare),
+      history_(settings_.history) {
   settings_.identity.nodes = settings_.nodes;
   for (int rank = 0; rank < settings_.nodes; ++rank) nodes_[rank];
   gather(clock_.steady());
@@ -57,7 +62,8 @@ Result<Welcome> Coordinator::join(const MemberDetails& details, const std::strin
   node.details = details;
   node.address = address;
   node.evidence.clear();
-  // An agent that has lived through a loss of node 0 knows better than our journal how far the run had come.
+  // An agent that has lived through a loss of node 0 knows better than our journal how far the run
+  // had come.
   if (details.run_id == settings_.identity.run_id && started_generation_ < 0)
     generation_ = std::max(generation_, details.generation + 1);
   Welcome welcome = settings_.identity;
@@ -70,16 +76,21 @@ Result<int> Coordinator::place_for(const MemberDetails& details) const {
     const int rank = *details.node_rank;
     const auto found = nodes_.find(rank);
     if (found == nodes_.end())
-      return fail(Error::Kind::kRefused, "its node rank is {}, but the job has {} nodes (ranks 0 to {}); check RANK and WORLD_SIZE",
+      return fail(Error::Kind::kRefused,
+                  "its node rank is {}, but the job has {} nodes (ranks 0 to {}); check RANK and "
+                  "WORLD_SIZE",
                   rank, settings_.nodes, settings_.nodes - 1);
     const Node& node = found->second;
     if (node.state != NodeState::kAbsent)
       // The other one may be dead without our knowing yet, so trying again can help.
-      return fail(Error::Kind::kUnavailable, "node rank {} is taken by the agent on {} ({}, pid {}); two nodes have the same RANK",
-                  rank, node.details.host, node.address, node.details.pid);
+      return fail(
+          Error::Kind::kUnavailable,
+          "node rank {} is taken by the agent on {} ({}, pid {}); two nodes have the same RANK",
+          rank, node.details.host, node.address, node.details.pid);
     return rank;
   }
-  // Order of arrival, stable over restarts: a host gets its old place back; new ones the lowest that nobody ever had.
+  // Order of arrival, stable over restarts: a host gets its old place back; new ones the lowest
+  // that nobody ever had.
   std::optional<int> fresh, vacant;
   for (const auto& [rank, node] : nodes_) {
     if (node.state != NodeState::kAbsent) continue;
@@ -89,7 +100,8 @@ Result<int> Coordinator::place_for(const MemberDetails& details) const {
   }
   if (fresh) return *fresh;
   if (vacant) return *vacant;
-  return fail(Error::Kind::kUnavailable, "all {} nodes of the job are here already; check WORLD_SIZE", settings_.nodes);
+  return fail(Error::Kind::kUnavailable,
+              "all {} nodes of the job are here already; check WORLD_SIZE", settings_.nodes);
 }
 
 void Coordinator::joined(int rank) {
@@ -114,7 +126,8 @@ void Coordinator::left(int rank, const std::string& why) {
   send_all(TellOrder{fmt::format("lost {}: {}", name, why)});
   const bool had_ranks = before == NodeState::kStarting || before == NodeState::kRunning;
   if (phase_ == Phase::kRunning) {
-    // Also one whose ranks had succeeded: its logs, and perhaps its part of a checkpoint, are in doubt.
+    // Also one whose ranks had succeeded: its logs, and perhaps its part of a checkpoint, are in
+    // doubt.
     add_lost_evidence(rank);
     begin_stop(fmt::format("{} was lost: {}", name, why));
   } else if (phase_ == Phase::kStopping) {
@@ -147,7 +160,8 @@ int Coordinator::present() const {
 }
 
 bool Coordinator::all_in(NodeState state) const {
-  return std::all_of(nodes_.begin(), nodes_.end(), [state](const auto& each) { return each.second.state == state; });
+  return std::all_of(nodes_.begin(), nodes_.end(),
+                     [state](const auto& each) { return each.second.state == state; });
 }
 
 std::string Coordinator::missing_nodes() const {
@@ -192,13 +206,14 @@ void Coordinator::start_generation() {
     world_size += node.details.ranks;
   }
   actions_.push_back(OpenGeneration{generation_, std::move(addresses)});
-  record("generation", fmt::format("generation {} starts: {} ranks on {} node{}", generation_, world_size, settings_.nodes,
-                                   settings_.nodes == 1 ? "" : "s"));
+  record("generation", fmt::format("generation {} starts: {} ranks on {} node{}", generation_,
+                                   world_size, settings_.nodes, settings_.nodes == 1 ? "" : "s"));
   int first_rank = 0;
   for (auto& [rank, node] : nodes_) {
     node.state = NodeState::kStarting;
     node.evidence.clear();
-    send(rank, StartOrder{generation_, world_size, first_rank, settings_.restarts.max, std::nullopt});
+    send(rank,
+         StartOrder{generation_, world_size, first_rank, settings_.restarts.max, std::nullopt});
     first_rank += node.details.ranks;
   }
 }
@@ -214,8 +229,8 @@ void Coordinator::begin_stop(const std::string& reason) {
 void Coordinator::check_stopped() {
   const bool all_still = std::all_of(nodes_.begin(), nodes_.end(), [](const auto& each) {
     const NodeState state = each.second.state;
-    return state == NodeState::kAbsent || state == NodeState::kStopped || state == NodeState::kReady ||
-           state == NodeState::kJoining;
+    return state == NodeState::kAbsent || state == NodeState::kStopped ||
+           state == NodeState::kReady || state == NodeState::kJoining;
   });
   if (all_still) judge();
 }
@@ -233,10 +248,11 @@ void Coordinator::judge() {
   judged.verdict = decide(judged.evidence, rules_);
   const RankEnd first_end =
       judged.verdict.first ? judged.evidence[*judged.verdict.first].end : RankEnd(NotRecorded{});
-  judged.decision =
-      decide_restart(settings_.restarts, history_, judged.verdict, first_end, progress_of(judged.evidence));
+  judged.decision = decide_restart(settings_.restarts, history_, judged.verdict, first_end,
+                                   progress_of(judged.evidence));
   history_ = judged.decision.history;
-  const std::string report = report_text(facts_of(judged), judged.evidence, judged.verdict, judged.decision);
+  const std::string report =
+      report_text(facts_of(judged), judged.evidence, judged.verdict, judged.decision);
   const auto action = judged.decision.action;
   const std::string reason = judged.decision.reason;
   actions_.push_back(std::move(judged));
@@ -256,7 +272,8 @@ ReportFacts Coordinator::facts_of(const Judged& judged) const {
   facts.nodes = settings_.nodes;
   for (const auto& [rank, node] : nodes_) facts.ranks += node.details.ranks;
   facts.ended = clock_.wall();
-  facts.log_dir = fmt::format("{}/{}/attempt_{}", settings_.identity.log_dir, settings_.identity.run_id, judged.generation);
+  facts.log_dir = fmt::format("{}/{}/attempt_{}", settings_.identity.log_dir,
+                              settings_.identity.run_id, judged.generation);
   return facts;
 }
 
@@ -275,13 +292,17 @@ void Coordinator::tick() {
     case Phase::kGathering:
       if (now >= *not_before_) proceed();
       if (phase_ == Phase::kGathering && now >= *deadline_)
-        end(kExitNodesMissing, fmt::format("{} of {} nodes are here; missing after {} s: {}", present(), settings_.nodes,
-                                           std::chrono::duration_cast<seconds>(settings_.join_timeout).count(), missing_nodes()));
+        end(kExitNodesMissing,
+            fmt::format("{} of {} nodes are here; missing after {} s: {}", present(),
+                        settings_.nodes,
+                        std::chrono::duration_cast<seconds>(settings_.join_timeout).count(),
+                        missing_nodes()));
       return;
     case Phase::kStopping:
       if (now < *deadline_) return;
       for (auto& [rank, node] : nodes_)
-        if (node.state == NodeState::kStarting || node.state == NodeState::kRunning || node.state == NodeState::kSucceeded) {
+        if (node.state == NodeState::kStarting || node.state == NodeState::kRunning ||
+            node.state == NodeState::kSucceeded) {
           actions_.push_back(Drop{rank, "it does not stop its ranks"});
           node.state = NodeState::kAbsent;
           add_lost_evidence(rank);
@@ -293,12 +314,14 @@ void Coordinator::tick() {
       deadline_.reset();
       actions_.push_back(Finish{exit_code_});
       return;
-    default: return;
+    default:
+      return;
   }
 }
 
 std::optional<SteadyTime> Coordinator::deadline() const {
-  if (phase_ == Phase::kGathering && not_before_ && clock_.steady() < *not_before_) return not_before_;
+  if (phase_ == Phase::kGathering && not_before_ && clock_.steady() < *not_before_)
+    return not_before_;
   return deadline_;
 }
 
@@ -323,13 +346,15 @@ void Coordinator::hear_of(int rank, const FailedNews& news) {
     return judge();
   }
   if (phase_ != Phase::kRunning || news.generation != generation_) return;
-  begin_stop(fmt::format("rank {} on {} failed: {}", evidence.rank, node_name(rank, nodes_[rank].details.host),
-                         describe(evidence.end)));
+  begin_stop(fmt::format("rank {} on {} failed: {}", evidence.rank,
+                         node_name(rank, nodes_[rank].details.host), describe(evidence.end)));
 }
 
 void Coordinator::hear_of(int rank, const SucceededNews& news) {
   Node& node = nodes_[rank];
-  if (news.generation != generation_ || (node.state != NodeState::kRunning && node.state != NodeState::kStarting)) return;
+  if (news.generation != generation_ ||
+      (node.state != NodeState::kRunning && node.state != NodeState::kStarting))
+    return;
   node.state = NodeState::kSucceeded;
   if (phase_ == Phase::kRunning && all_in(NodeState::kSucceeded)) end(0, "");
 }
@@ -350,25 +375,30 @@ void Coordinator::hear_of(int rank, const PreparedNews&) {
     return send_all(PrepareOrder{/*first=*/false});
   }
   nodes_[rank].prepared = true;
-  const bool all = std::all_of(nodes_.begin(), nodes_.end(), [](const auto& each) { return each.second.prepared; });
+  const bool all = std::all_of(nodes_.begin(), nodes_.end(),
+                               [](const auto& each) { return each.second.prepared; });
   if (!all) return;
   prepared_ = true;
   start_generation();
 }
 
 void Coordinator::hear_of(int rank, const InterruptedNews& news) {
-  const std::string reason = fmt::format("{} was sent {}", node_name(rank, nodes_[rank].details.host), signal_name(news.signal));
+  const std::string reason = fmt::format(
+      "{} was sent {}", node_name(rank, nodes_[rank].details.host), signal_name(news.signal));
   const bool again = interrupted_by_.has_value();
   interrupted_by_ = news.signal;
   switch (phase_) {
-    case Phase::kRunning: return begin_stop(reason);
+    case Phase::kRunning:
+      return begin_stop(reason);
     case Phase::kStopping:
       // A second signal means now.
       if (again) send_all(StopOrder{generation_, milliseconds(0), reason});
       return;
     case Phase::kGathering:
-    case Phase::kPreparing: return end(kSignalExitBase + news.signal, reason);
-    default: return;
+    case Phase::kPreparing:
+      return end(kSignalExitBase + news.signal, reason);
+    default:
+      return;
   }
 }
 
@@ -383,6 +413,8 @@ void Coordinator::send_all(const Order& order) {
   for (const auto& [rank, node] : nodes_) send(rank, order);
 }
 
-std::vector<Coordinator::Action> Coordinator::take_actions() { return std::exchange(actions_, {}); }
+std::vector<Coordinator::Action> Coordinator::take_actions() {
+  return std::exchange(actions_, {});
+}
 
 }  // namespace megalaunch

@@ -15,16 +15,17 @@
 
 namespace megalaunch {
 
-/// Decides for the whole gang: who is a member, when a generation starts and stops, what a failure means, and when the
-/// job is over. Lives on node 0. Pure: it is told what happened and leaves behind what is to be done; it holds no
-/// socket, timer or process, and reads time only from its clock.
+/// Decides for the whole gang: who is a member, when a generation starts and stops, what a failure
+/// means, and when the job is over. Lives on node 0. Pure: it is told what happened and leaves
+/// behind what is to be done; it holds no socket, timer or process, and reads time only from its
+/// clock.
 ///
 ///   gather -> [prepare ->] run -> stop -> (judge) -> gather ... -> end
 ///
-/// GC-1  A generation starts only when every node is present and none has a process of an earlier one.
-/// GC-2  Every rank of a generation has the same generation number, an empty key space, and no peer of another one.
-/// GC-3  The first failure, loss or interruption stops the generation; later ones only add evidence.
-/// GC-4  The job ends with one exit code for everyone.
+/// GC-1  A generation starts only when every node is present and none has a process of an earlier
+/// one. GC-2  Every rank of a generation has the same generation number, an empty key space, and no
+/// peer of another one. GC-3  The first failure, loss or interruption stops the generation; later
+/// ones only add evidence. GC-4  The job ends with one exit code for everyone.
 class Coordinator {
  public:
   struct Settings {
@@ -33,8 +34,8 @@ class Coordinator {
     milliseconds join_timeout{600'000};
     milliseconds grace{30'000};  ///< from SIGTERM to SIGKILL on every node
     RestartLimits restarts;
-    bool prepare = false;  ///< the job has steps to run before the first generation
-    Welcome identity;      ///< run id and so on; node_rank and nodes are filled in
+    bool prepare = false;    ///< the job has steps to run before the first generation
+    Welcome identity;        ///< run id and so on; node_rank and nodes are filled in
     RestartHistory history;  ///< of the run that is continued; empty for a new one
     int first_generation = 0;
   };
@@ -49,7 +50,8 @@ class Coordinator {
     int node = 0;
     std::string why;
   };
-  /// Before the Sends that follow: a new key space, for ranks on these addresses (and loopback) only.
+  /// Before the Sends that follow: a new key space, for ranks on these addresses (and loopback)
+  /// only.
   struct OpenGeneration {
     int generation = 0;
     std::vector<std::string> addresses;
@@ -131,7 +133,9 @@ class Coordinator {
 
   void send(int node, Order order);
   void send_all(const Order& order);
-  void record(std::string event, std::string detail) { actions_.push_back(Record{std::move(event), std::move(detail)}); }
+  void record(std::string event, std::string detail) {
+    actions_.push_back(Record{std::move(event), std::move(detail)});
+  }
 
   Settings settings_;
   const CauseRules& rules_;

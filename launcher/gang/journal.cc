@@ -47,7 +47,8 @@ Result<JournalState> state_from_json(const json& object) {
     state.since = object.at("since").get<std::string>();
     state.detail = object.at("detail").get<std::string>();
     state.last_failure = object.at("last_failure").get<std::string>();
-    if (const json& code = object.at("exit_code"); !code.is_null()) state.exit_code = code.get<int>();
+    if (const json& code = object.at("exit_code"); !code.is_null())
+      state.exit_code = code.get<int>();
     auto history = restart_history_from_json(object.at("history"));
     if (!history) return fail(std::move(history).error());
     state.history = std::move(*history);
@@ -98,10 +99,12 @@ Result<std::optional<JournalState>> Journal::load(const std::filesystem::path& l
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   const json object = json::parse(text, nullptr, false);
   if (!object.is_object())
-    return fail(Error::Kind::kProtocol, "{} is no JSON object; move it away to start a new run", path.string());
+    return fail(Error::Kind::kProtocol, "{} is no JSON object; move it away to start a new run",
+                path.string());
   auto state = state_from_json(object);
   if (!state)
-    return fail(std::move(state).error().within(fmt::format("{} makes no sense; move it away to start a new run", path.string())));
+    return fail(std::move(state).error().within(
+        fmt::format("{} makes no sense; move it away to start a new run", path.string())));
   return std::optional<JournalState>(std::move(*state));
 }
 
@@ -111,11 +114,13 @@ Result<Journal> Journal::open(const std::filesystem::path& log_dir, JournalState
   std::filesystem::create_directories(journal.run_dir(), error);
   if (error)
     return fail(Error::Kind::kUsage,
-                "cannot make the log folder {}: {}. Name a writable one with `logs: {{dir: ...}}` or OUTPUT_DIR.",
+                "cannot make the log folder {}: {}. Name a writable one with `logs: {{dir: ...}}` "
+                "or OUTPUT_DIR.",
                 journal.run_dir().string(), error.message());
   if (::access(journal.run_dir().c_str(), W_OK) != 0)
     return fail(Error::Kind::kUsage,
-                "cannot write into the log folder {}: {}. Name a writable one with `logs: {{dir: ...}}` or OUTPUT_DIR.",
+                "cannot write into the log folder {}: {}. Name a writable one with `logs: {{dir: "
+                "...}}` or OUTPUT_DIR.",
                 journal.run_dir().string(), errno_text(errno));
   return journal;
 }
@@ -124,11 +129,16 @@ Status Journal::record(WallTime now, std::string_view event, std::string_view de
   state_.phase = event;
   state_.since = iso_time(now);
   state_.detail = detail;
-  const json line = {{"time", state_.since}, {"event", event}, {"generation", state_.generation}, {"detail", detail}};
+  const json line = {{"time", state_.since},
+                     {"event", event},
+                     {"generation", state_.generation},
+                     {"detail", detail}};
   const auto events = run_dir() / "events.jsonl";
   const UniqueFd file(::open(events.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!file) return errno_error(errno, fmt::format("open {}", events.string()));
-  if (auto status = write_all(file.get(), line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"); !status)
+  if (auto status =
+          write_all(file.get(), line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+      !status)
     return fail(std::move(status).error().within(events.string()));
   return replace_file(log_dir_ / "journal.json", journal_json(state_));
 }

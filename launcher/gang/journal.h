@@ -11,7 +11,8 @@
 
 namespace megalaunch {
 
-/// What node 0 remembers of a run, so that it can go on after its own death, and `megalaunch status` can tell.
+/// What node 0 remembers of a run, so that it can go on after its own death, and `megalaunch
+/// status` can tell.
 struct JournalState {
   std::string job;
   std::string run_id;
@@ -19,26 +20,29 @@ struct JournalState {
   std::string host;        ///< of node 0
   int pid = 0;             ///< of node 0's agent
   int nodes = 1;
-  int generation = 0;      ///< the one that runs, or would be next
-  std::string phase;       ///< the last event's name
-  std::string since;       ///< when it happened
-  std::string detail;      ///< what it said
-  std::string last_failure;  ///< why the last restart happened; empty without one
+  int generation = 0;            ///< the one that runs, or would be next
+  std::string phase;             ///< the last event's name
+  std::string since;             ///< when it happened
+  std::string detail;            ///< what it said
+  std::string last_failure;      ///< why the last restart happened; empty without one
   std::optional<int> exit_code;  ///< set once the run has ended
   RestartHistory history;
 };
 
-/// <log_dir>/journal.json holds the state (replaced as a whole, so a reader sees the old or the new one);
-/// <log_dir>/<run_id>/events.jsonl every event, one JSON object a line: {time, event, generation, detail}.
+/// <log_dir>/journal.json holds the state (replaced as a whole, so a reader sees the old or the new
+/// one); <log_dir>/<run_id>/events.jsonl every event, one JSON object a line: {time, event,
+/// generation, detail}.
 class Journal {
  public:
-  /// The state that an earlier process left; nothing when there is none. Fails when it cannot be read or makes no sense.
+  /// The state that an earlier process left; nothing when there is none. Fails when it cannot be
+  /// read or makes no sense.
   static Result<std::optional<JournalState>> load(const std::filesystem::path& log_dir);
 
   /// Makes <log_dir>/<run_id>. Fails when that is not possible: the message names the folder.
   static Result<Journal> open(const std::filesystem::path& log_dir, JournalState state);
 
-  /// Appends an event and replaces the state. A full disk must not end a job: failure is for a warning.
+  /// Appends an event and replaces the state. A full disk must not end a job: failure is for a
+  /// warning.
   Status record(WallTime now, std::string_view event, std::string_view detail);
 
   JournalState& state() { return state_; }
@@ -58,8 +62,8 @@ std::string journal_json(const JournalState& state);
 /// "2024-11-07T16:27:21Z", in UTC.
 std::string iso_time(WallTime time);
 
-/// Replaces a file as a whole: written beside it, renamed. The old one stays when anything fails. Not synced: it survives
-/// this process, and a sync would stand between a failure and the restart.
+/// Replaces a file as a whole: written beside it, renamed. The old one stays when anything fails.
+/// Not synced: it survives this process, and a sync would stand between a failure and the restart.
 Status replace_file(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace megalaunch

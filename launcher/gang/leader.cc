@@ -36,7 +36,8 @@ Error listen_error(Error error, const Leader::Options& options) {
   const auto holder = listener_on(options.port);
   error.kind = Error::Kind::kUsage;
   error.message = fmt::format(
-      "cannot listen on port {}: {} uses it already. Stop it, or choose another port with MASTER_PORT or "
+      "cannot listen on port {}: {} uses it already. Stop it, or choose another port with "
+      "MASTER_PORT or "
       "`launch: {{endpoint: host:port}}`.",
       options.port, holder ? *holder : "another process");
   return error;
@@ -45,34 +46,43 @@ Error listen_error(Error error, const Leader::Options& options) {
 }  // namespace
 
 struct Leader::State : std::enable_shared_from_this<State> {
-  State(asio::io_context& io, const Clock& clock_ref, Log log_value, const CauseRules& rules_ref, Options options_value,
-        std::function<void(int)> on_finished, Journal journal_value)
-      : context(io), clock(clock_ref), log(std::move(log_value)), options(std::move(options_value)),
-        finished(std::move(on_finished)), journal(std::move(journal_value)),
-        coordinator(options.coordinator, rules_ref, clock), timer(io) {}
+  State(asio::io_context& io, const Clock& clock_ref, Log log_value, const CauseRules& rules_ref,
+        Options options_value, std::function<void(int)> on_finished, Journal journal_value)
+      : context(io),
+        clock(clock_ref),
+        log(std::move(log_value)),
+        options(std::move(options_value)),
+        finished(std::move(on_finished)),
+        journal(std::move(journal_value)),
+        coordinator(options.coordinator, rules_ref, clock),
+        timer(io) {}
 
   /// The server has to know us, so this comes after construction.
   Status open() {
     GangServer::Events events;
-    events.on_join = [this](GangServer::MemberId id, const nlohmann::json& details, const std::string& address) {
-      return join(id, details, address);
-    };
+    events.on_join = [this](GangServer::MemberId id, const nlohmann::json& details,
+                            const std::string& address) { return join(id, details, address); };
     events.on_joined = [this](GangServer::MemberId id) {
       coordinator.joined(nodes.at(id));
       act();
     };
-    events.on_message = [this](GangServer::MemberId id, const nlohmann::json& message) { hear(id, message); };
+    events.on_message = [this](GangServer::MemberId id, const nlohmann::json& message) {
+      hear(id, message);
+    };
     events.on_lost = [this](GangServer::MemberId id, const std::string& why) { lose(id, why); };
     server = std::make_unique<GangServer>(
-        context, GangServer::Options{options.version, options.job, options.key, options.heartbeat_timeout}, log,
-        std::move(events));
+        context,
+        GangServer::Options{options.version, options.job, options.key, options.heartbeat_timeout},
+        log, std::move(events));
 
     StoreServer::Options store_options;
     store_options.bind_address = options.bind_address;
     store_options.port = options.port;
     store_options.threads = options.store_threads;
     store_options.foreign_magic = kGangMagic;
-    store_options.on_foreign = [gang = server.get()](UniqueFd socket) { gang->adopt(std::move(socket)); };
+    store_options.on_foreign = [gang = server.get()](UniqueFd socket) {
+      gang->adopt(std::move(socket));
+    };
     auto listening = StoreServer::listen(std::move(store_options), log);
     if (!listening) return fail(listen_error(std::move(listening).error(), options));
     store = std::move(*listening);
@@ -82,7 +92,8 @@ struct Leader::State : std::enable_shared_from_this<State> {
     return {};
   }
 
-  Result<nlohmann::json> join(GangServer::MemberId id, const nlohmann::json& message, const std::string& address) {
+  Result<nlohmann::json> join(GangServer::MemberId id, const nlohmann::json& message,
+                              const std::string& address) {
     auto details = member_details_from_json(message);
     if (!details) return fail(std::move(details).error());
     auto welcome = coordinator.join(*details, address);
@@ -141,9 +152,11 @@ struct Leader::State : std::enable_shared_from_this<State> {
       order.command = command;
       return server->send(*member, to_json(Order(std::move(order))));
     }
-    if (!std::holds_alternative<EndOrder>(send.order)) return server->send(*member, to_json(send.order));
+    if (!std::holds_alternative<EndOrder>(send.order))
+      return server->send(*member, to_json(send.order));
     server->dismiss(*member, to_json(send.order));
-    // The end is the last that we hear of it, too; tell the coordinator once it is done with its present thought.
+    // The end is the last that we hear of it, too; tell the coordinator once it is done with its
+    // present thought.
     nodes.erase(*member);
     asio::post(context, [weak = weak_from_this(), node = send.node] {
       const auto self = weak.lock();
@@ -158,7 +171,9 @@ struct Leader::State : std::enable_shared_from_this<State> {
     if (!member) return;
     log.error("dropping node {}: {}", drop.node, drop.why);
     nodes.erase(*member);
-    server->dismiss(*member, to_json(Order(EndOrder{1, fmt::format("node 0 dropped this node: {}", drop.why)})));
+    server->dismiss(
+        *member,
+        to_json(Order(EndOrder{1, fmt::format("node 0 dropped this node: {}", drop.why)})));
   }
 
   void carry_out(const Coordinator::OpenGeneration& open) {
@@ -188,14 +203,16 @@ struct Leader::State : std::enable_shared_from_this<State> {
     const auto folder = journal.run_dir() / fmt::format("attempt_{}", judged.generation);
     std::error_code ignored;
     std::filesystem::create_directories(folder, ignored);
-    const auto json_text =
-        report_json(facts, judged.evidence, judged.verdict, judged.decision)
-            .dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
-    warn_of(replace_file(folder / "report.txt", report_text(facts, judged.evidence, judged.verdict, judged.decision)));
+    const auto json_text = report_json(facts, judged.evidence, judged.verdict, judged.decision)
+                               .dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+    warn_of(replace_file(folder / "report.txt",
+                         report_text(facts, judged.evidence, judged.verdict, judged.decision)));
     warn_of(replace_file(folder / "report.json", json_text + "\n"));
   }
 
-  void carry_out(const Coordinator::Record& record) { warn_of(journal.record(clock.wall(), record.event, record.detail)); }
+  void carry_out(const Coordinator::Record& record) {
+    warn_of(journal.record(clock.wall(), record.event, record.detail));
+  }
 
   void carry_out(const Coordinator::Finish& finish) {
     journal.state().exit_code = finish.exit_code;
@@ -216,7 +233,8 @@ struct Leader::State : std::enable_shared_from_this<State> {
 
   void warn_of(const Status& status) {
     if (status || std::exchange(warned, true)) return;
-    log.warn("the run goes on, but its journal or reports cannot be written: {}", status.error().message);
+    log.warn("the run goes on, but its journal or reports cannot be written: {}",
+             status.error().message);
   }
 
   asio::io_context& context;
@@ -230,17 +248,21 @@ struct Leader::State : std::enable_shared_from_this<State> {
   std::map<GangServer::MemberId, int> nodes;
   std::optional<RankCommand> command;  ///< of the current generation, when node 0 computes it
   bool warned = false;
-  std::unique_ptr<GangServer> server;   // outlives the store, whose threads bring it sockets
+  std::unique_ptr<GangServer> server;  // outlives the store, whose threads bring it sockets
   std::unique_ptr<StoreServer> store;
 };
 
 Leader::Leader(std::shared_ptr<State> state) : state_(std::move(state)) {}
 Leader::~Leader() = default;
-uint16_t Leader::port() const { return state_->store->port(); }
-const Welcome& Leader::identity() const { return state_->coordinator.identity(); }
+uint16_t Leader::port() const {
+  return state_->store->port();
+}
+const Welcome& Leader::identity() const {
+  return state_->coordinator.identity();
+}
 
-Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const Clock& clock, Log log,
-                                              const CauseRules& rules, Options options,
+Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const Clock& clock,
+                                              Log log, const CauseRules& rules, Options options,
                                               std::function<void(int)> finished) {
   auto earlier = Journal::load(options.log_dir);
   if (!earlier) return fail(std::move(earlier).error());
@@ -249,8 +271,8 @@ Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const C
     state = **earlier;
     options.coordinator.history = state.history;
     options.coordinator.first_generation = state.generation + 1;
-    log.info("continuing run {} at generation {}: its journal says that it had not ended", state.run_id,
-             state.generation + 1);
+    log.info("continuing run {} at generation {}: its journal says that it had not ended",
+             state.run_id, state.generation + 1);
   } else {
     state.job = options.job;
     state.run_id = make_run_id(options.run_name, clock.wall());
@@ -267,8 +289,8 @@ Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const C
   options.record.started = clock.wall();
   auto journal = Journal::open(options.log_dir, std::move(state));
   if (!journal) return fail(std::move(journal).error());
-  auto leader = std::make_shared<State>(context, clock, std::move(log), rules, std::move(options), std::move(finished),
-                                        std::move(*journal));
+  auto leader = std::make_shared<State>(context, clock, std::move(log), rules, std::move(options),
+                                        std::move(finished), std::move(*journal));
   if (auto open = leader->open(); !open) return fail(std::move(open).error());
   return std::unique_ptr<Leader>(new Leader(std::move(leader)));
 }

@@ -18,8 +18,9 @@ class io_context;
 
 namespace megalaunch {
 
-/// What node 0 does beyond being an agent: it hosts the store and the agents' channel on one port, and carries out what
-/// the Coordinator decides: orders, key spaces, reports, the journal. Belongs to the thread that runs the context.
+/// What node 0 does beyond being an agent: it hosts the store and the agents' channel on one port,
+/// and carries out what the Coordinator decides: orders, key spaces, reports, the journal. Belongs
+/// to the thread that runs the context.
 class Leader {
  public:
   struct Options {
@@ -32,18 +33,20 @@ class Leader {
     std::string run_name;  ///< the new run's id begins with it
     milliseconds heartbeat_timeout{5000};
     std::filesystem::path log_dir;  ///< absolute
-    RunRecord record;  ///< what is known of the run beforehand; the rest is filled in
-    /// Computes what all ranks run in the next generation; null: each node runs its own command. An error ends the job.
+    RunRecord record;               ///< what is known of the run beforehand; the rest is filled in
+    /// Computes what all ranks run in the next generation; null: each node runs its own command. An
+    /// error ends the job.
     std::function<Result<RankCommand>(const Welcome&, int generation)> make_command;
-    Coordinator::Settings coordinator;  ///< identity, history and first_generation are filled in from the journal
+    Coordinator::Settings
+        coordinator;  ///< identity, history and first_generation are filled in from the journal
   };
 
-  /// Listens, and takes up the run that the journal in log_dir says was not ended, or begins a new one. Fails when the
-  /// port is in use (saying by whom), the log folder cannot be written, or the journal makes no sense; then nothing was
-  /// changed. `finished` is called once, from the context, when the job is over for everyone. The references outlive
-  /// the leader.
-  static Result<std::unique_ptr<Leader>> start(boost::asio::io_context& context, const Clock& clock, Log log,
-                                               const CauseRules& rules, Options options,
+  /// Listens, and takes up the run that the journal in log_dir says was not ended, or begins a new
+  /// one. Fails when the port is in use (saying by whom), the log folder cannot be written, or the
+  /// journal makes no sense; then nothing was changed. `finished` is called once, from the context,
+  /// when the job is over for everyone. The references outlive the leader.
+  static Result<std::unique_ptr<Leader>> start(boost::asio::io_context& context, const Clock& clock,
+                                               Log log, const CauseRules& rules, Options options,
                                                std::function<void(int exit_code)> finished);
   ~Leader();
 

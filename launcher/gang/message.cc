@@ -13,7 +13,8 @@ auto guarded(const char* what, Read read) -> decltype(read()) {
   try {
     return read();
   } catch (const json::exception& error) {
-    return fail(Error::Kind::kProtocol, "a peer sent {} that makes no sense: {}", what, error.what());
+    return fail(Error::Kind::kProtocol, "a peer sent {} that makes no sense: {}", what,
+                error.what());
   }
 }
 
@@ -32,7 +33,8 @@ json to_json(const std::optional<RankCommand>& command) {
 std::optional<RankCommand> command_from_json(const json& object) {
   if (object.is_null()) return std::nullopt;
   return RankCommand{object.at("argv").get<std::vector<std::string>>(),
-                     object.at("env").get<std::map<std::string, std::string>>(), object.at("cwd").get<std::string>()};
+                     object.at("env").get<std::map<std::string, std::string>>(),
+                     object.at("cwd").get<std::string>()};
 }
 
 Result<std::vector<Evidence>> evidence_list(const json& list) {
@@ -80,8 +82,12 @@ json to_json(const Order& order) {
                                   {"grace_ms", o.grace.count()},
                                   {"reason", o.reason}};
                         },
-                        [](const TellOrder& o) -> json { return {{"type", "tell"}, {"text", o.text}}; },
-                        [](const PrepareOrder& o) -> json { return {{"type", "prepare"}, {"first", o.first}}; },
+                        [](const TellOrder& o) -> json {
+                          return {{"type", "tell"}, {"text", o.text}};
+                        },
+                        [](const PrepareOrder& o) -> json {
+                          return {{"type", "prepare"}, {"first", o.first}};
+                        },
                         [](const EndOrder& o) -> json {
                           return {{"type", "end"}, {"exit_code", o.exit_code}, {"text", o.text}};
                         },
@@ -90,29 +96,41 @@ json to_json(const Order& order) {
 }
 
 json to_json(const News& news) {
-  return std::visit(
-      Overloaded{
-          [](const StartedNews& n) -> json { return {{"type", "started"}, {"generation", n.generation}}; },
-          [](const FailedNews& n) -> json {
-            return {{"type", "failed"}, {"generation", n.generation}, {"evidence", to_json(n.evidence)}};
-          },
-          [](const SucceededNews& n) -> json { return {{"type", "succeeded"}, {"generation", n.generation}}; },
-          [](const StoppedNews& n) -> json {
-            json list = json::array();
-            for (const Evidence& each : n.evidence) list.push_back(to_json(each));
-            return {{"type", "stopped"}, {"generation", n.generation}, {"evidence", std::move(list)}};
-          },
-          [](const PreparedNews&) -> json { return {{"type", "prepared"}}; },
-          [](const InterruptedNews& n) -> json { return {{"type", "interrupted"}, {"signal", n.signal}}; },
-      },
-      news);
+  return std::visit(Overloaded{
+                        [](const StartedNews& n) -> json {
+                          return {{"type", "started"}, {"generation", n.generation}};
+                        },
+                        [](const FailedNews& n) -> json {
+                          return {{"type", "failed"},
+                                  {"generation", n.generation},
+                                  {"evidence", to_json(n.evidence)}};
+                        },
+                        [](const SucceededNews& n) -> json {
+                          return {{"type", "succeeded"}, {"generation", n.generation}};
+                        },
+                        [](const StoppedNews& n) -> json {
+                          json list = json::array();
+                          for (const Evidence& each : n.evidence) list.push_back(to_json(each));
+                          return {{"type", "stopped"},
+                                  {"generation", n.generation},
+                                  {"evidence", std::move(list)}};
+                        },
+                        [](const PreparedNews&) -> json {
+                          return {{"type", "prepared"}};
+                        },
+                        [](const InterruptedNews& n) -> json {
+                          return {{"type", "interrupted"}, {"signal", n.signal}};
+                        },
+                    },
+                    news);
 }
 
 Result<MemberDetails> member_details_from_json(const json& message) {
   return guarded("details", [&]() -> Result<MemberDetails> {
     MemberDetails details;
     details.host = message.at("host").get<std::string>();
-    if (const json& rank = message.at("node_rank"); !rank.is_null()) details.node_rank = rank.get<int>();
+    if (const json& rank = message.at("node_rank"); !rank.is_null())
+      details.node_rank = rank.get<int>();
     details.ranks = message.at("ranks").get<int>();
     details.pid = message.at("pid").get<int>();
     details.run_id = message.at("run_id").get<std::string>();
@@ -143,11 +161,13 @@ Result<Order> order_from_json(const json& message) {
                         message.at("first_rank").get<int>(), message.at("max_restarts").get<int>(),
                         command_from_json(message.at("command"))};
     if (type == "stop")
-      return StopOrder{message.at("generation").get<int>(), milliseconds(message.at("grace_ms").get<int64_t>()),
+      return StopOrder{message.at("generation").get<int>(),
+                       milliseconds(message.at("grace_ms").get<int64_t>()),
                        message.at("reason").get<std::string>()};
     if (type == "tell") return TellOrder{message.at("text").get<std::string>()};
     if (type == "prepare") return PrepareOrder{message.at("first").get<bool>()};
-    if (type == "end") return EndOrder{message.at("exit_code").get<int>(), message.at("text").get<std::string>()};
+    if (type == "end")
+      return EndOrder{message.at("exit_code").get<int>(), message.at("text").get<std::string>()};
     return fail(Error::Kind::kProtocol, "node 0 sent an order of unknown type '{}'", type);
   });
 }

@@ -13,8 +13,9 @@
 
 namespace megalaunch {
 
-/// What agents and the coordinator say to each other once an agent has joined, as plain values. On the wire each is one
-/// JSON object whose `type` is the name in quotes; rendezvous/gang/channel_format.md describes the frames around it.
+/// What agents and the coordinator say to each other once an agent has joined, as plain values. On
+/// the wire each is one JSON object whose `type` is the name in quotes;
+/// rendezvous/gang/channel_format.md describes the frames around it.
 
 /// Who asks to join: the details of the handshake.
 struct MemberDetails {
@@ -22,7 +23,8 @@ struct MemberDetails {
   std::optional<int> node_rank;  ///< the platform's RANK; nothing: order of arrival
   int ranks = 1;                 ///< that this node starts
   int pid = 0;
-  std::string run_id;  ///< of the run that this agent took part in before it lost node 0; empty at first
+  std::string
+      run_id;  ///< of the run that this agent took part in before it lost node 0; empty at first
   int generation = -1;  ///< the last one that it took part in
 };
 
@@ -99,7 +101,8 @@ struct PreparedNews {};
 struct InterruptedNews {
   int signal = 15;
 };
-using News = std::variant<StartedNews, FailedNews, SucceededNews, StoppedNews, PreparedNews, InterruptedNews>;
+using News = std::variant<StartedNews, FailedNews, SucceededNews, StoppedNews, PreparedNews,
+                          InterruptedNews>;
 
 nlohmann::json to_json(const MemberDetails& details);
 nlohmann::json to_json(const Welcome& welcome);

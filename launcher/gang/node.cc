@@ -41,7 +41,8 @@ Result<int> run_node(NodeOptions options) {
   open_standard_descriptors();
   ::signal(SIGPIPE, SIG_IGN);
   // Orphans of our ranks come to us, not to the machine's init; as PID 1 they do anyway.
-  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return errno_error(errno, "become the subreaper of the ranks");
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
+    return errno_error(errno, "become the subreaper of the ranks");
   options.agent.marker = fmt::format("MEGALAUNCH_AGENT={}", fresh_nonce());
   auto warden = Warden::start(options.agent.marker);
   if (!warden) return fail(std::move(warden).error());
@@ -60,13 +61,15 @@ Result<int> run_node(NodeOptions options) {
     };
   }
   LogPump pump(STDOUT_FILENO, STDERR_FILENO, std::move(observer));
-  const Log log = Log::to_function([&pump](Log::Level, std::string_view line) { pump.message(line); }, options.log_level);
+  const Log log = Log::to_function(
+      [&pump](Log::Level, std::string_view line) { pump.message(line); }, options.log_level);
 
   if (monitor) monitor->start(context, pump, log);
   options.agent.monitor = monitor;
   Preparer preparer(context, reaper, log, options.agent.marker);
   if (options.preparation)
-    options.agent.prepare = [&preparer, work_for = options.preparation](const Welcome& welcome, bool first, auto done) {
+    options.agent.prepare = [&preparer, work_for = options.preparation](const Welcome& welcome,
+                                                                        bool first, auto done) {
       auto work = work_for(welcome, first);
       if (!work) return done(fail(std::move(work).error()));
       preparer.run(std::move(*work), std::move(done));
@@ -79,10 +82,11 @@ Result<int> run_node(NodeOptions options) {
   };
   std::unique_ptr<Leader> leader;
   if (leads) {
-    auto started = Leader::start(context, clock, log, options.rules, std::move(*options.leader), [&](int code) {
-      leader_code = code;
-      stop_when_over();
-    });
+    auto started = Leader::start(context, clock, log, options.rules, std::move(*options.leader),
+                                 [&](int code) {
+                                   leader_code = code;
+                                   stop_when_over();
+                                 });
     if (!started) {
       pump.finish(options.console_patience);
       return fail(std::move(started).error());
@@ -107,7 +111,8 @@ Result<int> run_node(NodeOptions options) {
   const uint64_t not_shown = pump.finish(options.console_patience);
   if (not_shown > 0) {
     // The console is what is stuck, so this may not be seen either.
-    const std::string note = fmt::format("megalaunch: {} bytes of output were not shown; the log files have them\n", not_shown);
+    const std::string note = fmt::format(
+        "megalaunch: {} bytes of output were not shown; the log files have them\n", not_shown);
     [[maybe_unused]] const ssize_t count = ::write(STDERR_FILENO, note.data(), note.size());
   }
   return exit_code;

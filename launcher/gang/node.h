@@ -17,20 +17,22 @@ namespace megalaunch {
 
 /// All that one node of a gang is made of.
 struct NodeOptions {
-  Agent::Options agent;                   ///< marker and, on node 0, leader_host and leader_port are filled in
+  Agent::Options agent;  ///< marker and, on node 0, leader_host and leader_port are filled in
   std::optional<Leader::Options> leader;  ///< on node 0
   CauseRules rules = CauseRules::built_in();
   std::optional<RunMonitor::Options> monitor;  ///< show and record the progress of training
-  /// What to do before the first generation: on node 0 for the job (`first`), then on each node. Null: nothing.
+  /// What to do before the first generation: on node 0 for the job (`first`), then on each node.
+  /// Null: nothing.
   std::function<Result<Preparer::Work>(const Welcome&, bool first)> preparation;
   Log::Level log_level = Log::Level::kInfo;
   /// How long a slow console may hold up the end.
   milliseconds console_patience{5000};
 };
 
-/// Runs one node until its job is over: makes the process what a launcher has to be (subreaper, warden, signals), then
-/// the leader (on node 0) and the agent on one context, in this thread. Returns the exit status of the job. An error
-/// means that nothing was started. Call it once, from the main thread, before any other thread runs.
+/// Runs one node until its job is over: makes the process what a launcher has to be (subreaper,
+/// warden, signals), then the leader (on node 0) and the agent on one context, in this thread.
+/// Returns the exit status of the job. An error means that nothing was started. Call it once, from
+/// the main thread, before any other thread runs.
 Result<int> run_node(NodeOptions options);
 
 }  // namespace megalaunch

@@ -31,7 +31,11 @@ std::string words_of(const PrepareStep& step) {
 
 struct Preparer::State : std::enable_shared_from_this<State> {
   State(boost::asio::io_context& io, Reaper& reaper_ref, Log log_value, std::string marker_value)
-      : context(io), reaper(reaper_ref), log(std::move(log_value)), marker(std::move(marker_value)), timer(io) {}
+      : context(io),
+        reaper(reaper_ref),
+        log(std::move(log_value)),
+        marker(std::move(marker_value)),
+        timer(io) {}
 
   void run(Work new_work, std::function<void(Status)> on_done) {
     work = std::move(new_work);
@@ -39,11 +43,11 @@ struct Preparer::State : std::enable_shared_from_this<State> {
     next = 0;
     const size_t equals = marker.find('=');
     work.environment.set(marker.substr(0, equals), marker.substr(equals + 1));
-    // The thread holds the context up through the work guard of the posted handler only when it ends; the state lives on
-    // in its copy of the pointer.
+    // The thread holds the context up through the work guard of the posted handler only when it
+    // ends; the state lives on in its copy of the pointer.
     if (files_thread.joinable()) files_thread.join();
-    files_thread = std::thread([self = shared_from_this(), directories = work.directories, copies = work.copies,
-                                folder = work.folder.string()] {
+    files_thread = std::thread([self = shared_from_this(), directories = work.directories,
+                                copies = work.copies, folder = work.folder.string()] {
       Status status = make_directories(directories);
       if (status) status = make_directories({folder});
       if (status) {
@@ -69,15 +73,23 @@ struct Preparer::State : std::enable_shared_from_this<State> {
     if (auto started = start(work.steps[next]); !started) finish(std::move(started));
   }
 
-  std::filesystem::path marker_of(const PrepareStep& step) const { return work.folder / prepare_marker_name(step); }
-  std::filesystem::path log_file() const { return work.folder / fmt::format("step_{}.log", next + 1); }
+  std::filesystem::path marker_of(const PrepareStep& step) const {
+    return work.folder / prepare_marker_name(step);
+  }
+  std::filesystem::path log_file() const {
+    return work.folder / fmt::format("step_{}.log", next + 1);
+  }
 
   Status start(const PrepareStep& step) {
-    auto program = find_program(step.run.front(), work.environment.get("PATH").value_or("/usr/bin:/bin"), work.cwd);
+    auto program = find_program(step.run.front(),
+                                work.environment.get("PATH").value_or("/usr/bin:/bin"), work.cwd);
     if (!program) return fail(std::move(program).error().within("prepare step failed"));
     const UniqueFd input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    const UniqueFd output(::open(log_file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
-    if (!output) return errno_error(errno, fmt::format("prepare step failed: open its log {}", log_file().string()));
+    const UniqueFd output(
+        ::open(log_file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (!output)
+      return errno_error(errno,
+                         fmt::format("prepare step failed: open its log {}", log_file().string()));
     SpawnRequest request;
     request.program = *program;
     request.argv = step.run;
@@ -90,8 +102,8 @@ struct Preparer::State : std::enable_shared_from_this<State> {
     if (!started) return fail(std::move(started).error().within("prepare step failed"));
     pid = *started;
     timed_out = false;
-    log.info("prepare step {} of {} runs: {} (log {}, at most {} s)", next + 1, work.steps.size(), words_of(step),
-             log_file().string(), step.timeout.count());
+    log.info("prepare step {} of {} runs: {} (log {}, at most {} s)", next + 1, work.steps.size(),
+             words_of(step), log_file().string(), step.timeout.count());
     reaper.watch(pid, [weak = weak_from_this()](WaitStatus status) {
       if (const auto self = weak.lock()) self->step_ended(status);
     });
@@ -110,13 +122,16 @@ struct Preparer::State : std::enable_shared_from_this<State> {
     timer.cancel();
     const PrepareStep& step = work.steps[next];
     if (succeeded(status)) {
-      if (auto written = write_file(marker_of(step), words_of(step) + "\n"); !written) return finish(written);
+      if (auto written = write_file(marker_of(step), words_of(step) + "\n"); !written)
+        return finish(written);
       ++next;
       return next_step();
     }
-    const std::string how = timed_out ? fmt::format("was not done after {} s and was killed", step.timeout.count()) : describe(status);
-    finish(fail(Error::Kind::kSystem, "prepare step failed: `{}` {}; its log {} ends:\n{}", words_of(step), how,
-                log_file().string(), read_tail(log_file(), kShownTail)));
+    const std::string how =
+        timed_out ? fmt::format("was not done after {} s and was killed", step.timeout.count())
+                  : describe(status);
+    finish(fail(Error::Kind::kSystem, "prepare step failed: `{}` {}; its log {} ends:\n{}",
+                words_of(step), how, log_file().string(), read_tail(log_file(), kShownTail)));
   }
 
   void finish(Status status) {
@@ -145,6 +160,8 @@ Preparer::~Preparer() {
   if (state_->files_thread.joinable()) state_->files_thread.join();
 }
 
-void Preparer::run(Work work, std::function<void(Status)> done) { state_->run(std::move(work), std::move(done)); }
+void Preparer::run(Work work, std::function<void(Status)> done) {
+  state_->run(std::move(work), std::move(done));
+}
 
 }  // namespace megalaunch

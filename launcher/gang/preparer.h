@@ -21,9 +21,10 @@ namespace megalaunch {
 
 class Reaper;
 
-/// Does what has to be done before any rank starts: directories and copies (on a thread of its own, since shared storage
-/// may be slow), then the job's `prepare:` steps as processes, one after the other, each with its own log file and
-/// time-out. A step that is done leaves a marker and is not repeated. Belongs to the thread that runs the context.
+/// Does what has to be done before any rank starts: directories and copies (on a thread of its own,
+/// since shared storage may be slow), then the job's `prepare:` steps as processes, one after the
+/// other, each with its own log file and time-out. A step that is done leaves a marker and is not
+/// repeated. Belongs to the thread that runs the context.
 class Preparer {
  public:
   struct Work {
@@ -40,7 +41,8 @@ class Preparer {
   /// Kills a step that runs.
   ~Preparer();
 
-  /// Calls `done` from the context, once. The error names the step or file, and shows the last lines of a failed step.
+  /// Calls `done` from the context, once. The error names the step or file, and shows the last
+  /// lines of a failed step.
   void run(Work work, std::function<void(Status)> done);
 
  private:

@@ -4,8 +4,10 @@
 
 namespace megalaunch {
 
-RankFiles rank_files(const std::filesystem::path& run_dir, int generation, int node_rank, int local_rank) {
-  return {run_dir / fmt::format("attempt_{}", generation) / std::to_string(node_rank) / std::to_string(local_rank)};
+RankFiles rank_files(const std::filesystem::path& run_dir, int generation, int node_rank,
+                     int local_rank) {
+  return {run_dir / fmt::format("attempt_{}", generation) / std::to_string(node_rank) /
+          std::to_string(local_rank)};
 }
 
 std::string read_tail(const std::filesystem::path& path, size_t limit) {

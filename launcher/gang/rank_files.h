@@ -8,7 +8,8 @@
 
 namespace megalaunch {
 
-/// The files of one rank in one generation: <run_dir>/attempt_<generation>/<node_rank>/<local_rank>/...
+/// The files of one rank in one generation:
+/// <run_dir>/attempt_<generation>/<node_rank>/<local_rank>/...
 struct RankFiles {
   std::filesystem::path folder;
   std::filesystem::path stdout_log() const { return folder / "stdout.log"; }
@@ -16,13 +17,14 @@ struct RankFiles {
   std::filesystem::path error_file() const { return folder / "error.json"; }
 };
 
-RankFiles rank_files(const std::filesystem::path& run_dir, int generation, int node_rank, int local_rank);
+RankFiles rank_files(const std::filesystem::path& run_dir, int generation, int node_rank,
+                     int local_rank);
 
 /// The last `limit` bytes of a file; empty when it cannot be read.
 std::string read_tail(const std::filesystem::path& path, size_t limit);
 
-/// Adds what the rank's files say to its evidence: torch's error file and the tails of its logs, each at most
-/// `tail_limit` bytes.
+/// Adds what the rank's files say to its evidence: torch's error file and the tails of its logs,
+/// each at most `tail_limit` bytes.
 void add_files(Evidence& evidence, const RankFiles& files, size_t tail_limit);
 
 }  // namespace megalaunch

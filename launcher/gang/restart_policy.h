@@ -39,7 +39,7 @@ struct RestartHistory {
   int since_progress = 0;             ///< restarts since training last got further
   std::map<CauseKind, int> per_kind;  ///< of those, by the kind of their cause
   std::string last_signature;         ///< of the last failure (Verdict::signature)
-  TrainingProgress furthest;                  ///< over all generations
+  TrainingProgress furthest;          ///< over all generations
 };
 
 nlohmann::json to_json(const RestartHistory& history);
@@ -62,8 +62,8 @@ struct RestartDecision {
 
 /// Decides what follows a failure. Pure.
 ///
-/// R-1  TrainingProgress since the last failure sets the counts back to zero: an iteration beyond all
-/// earlier generations', or
+/// R-1  TrainingProgress since the last failure sets the counts back to zero: an iteration beyond
+/// all earlier generations', or
 ///      a newer checkpoint. Repeating iterations that a checkpoint had lost is no progress.
 /// R-2  A cause with no retries ends the job with the failed rank's own exit code.
 /// R-3  The same failure (signature) twice without progress in between ends the job when its rule

@@ -71,7 +71,8 @@ struct RunMonitor::State {
   }
 
   std::string waiting_line(WallTime now) const {
-    return fmt::format("{} rank{} | generation {} | no iteration yet after {} s", ranks, ranks == 1 ? "" : "s", generation,
+    return fmt::format("{} rank{} | generation {} | no iteration yet after {} s", ranks,
+                       ranks == 1 ? "" : "s", generation,
                        std::chrono::duration_cast<seconds>(now - generation_start).count());
   }
 
@@ -91,7 +92,8 @@ struct RunMonitor::State {
   }
 };
 
-RunMonitor::RunMonitor(const Clock& clock, Options options) : state_(std::make_unique<State>(clock, options)) {}
+RunMonitor::RunMonitor(const Clock& clock, Options options)
+    : state_(std::make_unique<State>(clock, options)) {}
 RunMonitor::~RunMonitor() = default;
 
 void RunMonitor::start(boost::asio::io_context& context, LogPump& pump, Log log) {
@@ -126,13 +128,15 @@ void RunMonitor::begin_generation(int generation, int world_size) {
   {
     const std::lock_guard lock(state_->mutex);
     const WallTime now = state_->clock.wall();
-    if (!state_->progress) state_->progress.emplace(now, Progress::Job{world_size, state_->options.sequence_length});
+    if (!state_->progress)
+      state_->progress.emplace(now, Progress::Job{world_size, state_->options.sequence_length});
     state_->progress->begin_generation(generation, now);
     state_->generation = generation;
     state_->generation_start = now;
     state_->ranks = world_size;
   }
-  state_->show_later(state_->pump->terminal_width() > 0 ? kStatusEvery : state_->options.summary_every);
+  state_->show_later(state_->pump->terminal_width() > 0 ? kStatusEvery
+                                                        : state_->options.summary_every);
 }
 
 void RunMonitor::see_line(int rank, std::string_view line) {
@@ -144,7 +148,9 @@ void RunMonitor::see_line(int rank, std::string_view line) {
     state_->new_sample = true;
     if (state_->writer) state_->check(state_->writer->add(now, state_->generation, rank, *sample));
   } else if (const auto memory = parse_memory_line(line)) {
-    if (state_->writer) state_->check(state_->writer->add(now, state_->generation, memory->rank.value_or(rank), *memory));
+    if (state_->writer)
+      state_->check(
+          state_->writer->add(now, state_->generation, memory->rank.value_or(rank), *memory));
   }
 }
 

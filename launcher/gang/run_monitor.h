@@ -16,9 +16,9 @@ namespace megalaunch {
 
 class LogPump;
 
-/// Watches how training goes from the ranks' own lines: shows it (a status line on a terminal, a line a minute
-/// elsewhere) and appends it to the run's samples, with what the GPUs say where there are any. Only watches: whatever
-/// goes wrong here is said once and changes nothing.
+/// Watches how training goes from the ranks' own lines: shows it (a status line on a terminal, a
+/// line a minute elsewhere) and appends it to the run's samples, with what the GPUs say where there
+/// are any. Only watches: whatever goes wrong here is said once and changes nothing.
 class RunMonitor {
  public:
   struct Options {

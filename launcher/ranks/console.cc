@@ -21,7 +21,8 @@ Console::Console(int out_fd, int err_fd)
     : out_fd_(out_fd), err_fd_(err_fd), terminal_(::isatty(err_fd) == 1) {}
 
 void Console::write(Stream stream, std::string_view prefix, std::string_view lines) {
-  if (stream != buffered_stream_ || buffer_.size() + prefix.size() + lines.size() > kFlushSize) flush();
+  if (stream != buffered_stream_ || buffer_.size() + prefix.size() + lines.size() > kFlushSize)
+    flush();
   buffered_stream_ = stream;
   buffer_.append(prefix).append(lines);
 }
@@ -69,16 +70,17 @@ bool Console::wait_writable(int fd) {
 }
 
 void Console::write_now(int fd, bool& open, std::string_view text) {
-  // The descriptor is shared with whoever started us, so it must not be made non-blocking. After poll() says yes, a
-  // pipe takes PIPE_BUF bytes without blocking; files take anything.
-  struct stat info{};
+  // The descriptor is shared with whoever started us, so it must not be made non-blocking. After
+  // poll() says yes, a pipe takes PIPE_BUF bytes without blocking; files take anything.
+  struct stat info {};
   const bool is_file = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
   while (open && !given_up_ && !text.empty()) {
     if (!is_file && !wait_writable(fd)) {
       given_up_ = true;
       break;
     }
-    const ssize_t count = ::write(fd, text.data(), is_file ? text.size() : std::min<size_t>(text.size(), PIPE_BUF));
+    const ssize_t count =
+        ::write(fd, text.data(), is_file ? text.size() : std::min<size_t>(text.size(), PIPE_BUF));
     if (count >= 0) {
       text.remove_prefix(static_cast<size_t>(count));
     } else if (errno != EINTR && errno != EAGAIN) {

@@ -9,17 +9,18 @@
 
 namespace megalaunch {
 
-/// The launcher's own stdout and stderr, written in whole lines by one thread (LogPump's). A reader that is slow makes
-/// write() wait, one that is gone makes it do nothing; neither ever reaches a rank. On a terminal it keeps one status
-/// line at the bottom.
-/// Not thread-safe, but for set_deadline() and width(). Does not own the descriptors.
+/// The launcher's own stdout and stderr, written in whole lines by one thread (LogPump's). A reader
+/// that is slow makes write() wait, one that is gone makes it do nothing; neither ever reaches a
+/// rank. On a terminal it keeps one status line at the bottom. Not thread-safe, but for
+/// set_deadline() and width(). Does not own the descriptors.
 class Console {
  public:
   enum class Stream { kOut, kErr };
 
   Console(int out_fd, int err_fd);
 
-  /// Adds `prefix` and then `lines`, which end in a newline. Nothing is written before flush() or a full buffer.
+  /// Adds `prefix` and then `lines`, which end in a newline. Nothing is written before flush() or a
+  /// full buffer.
   void write(Stream stream, std::string_view prefix, std::string_view lines);
   /// Writes all that is buffered, waiting for the reader, but not beyond the deadline set.
   void flush();
@@ -30,7 +31,8 @@ class Console {
   /// Columns of the terminal now; 0 without one.
   int width() const;
 
-  /// From now on nothing waits longer than until `deadline`; what is left then is dropped and counted.
+  /// From now on nothing waits longer than until `deadline`; what is left then is dropped and
+  /// counted.
   void set_deadline(SteadyTime deadline) { deadline_.store(deadline.time_since_epoch()); }
   /// True once the deadline has passed while the reader was not ready, or both readers are gone.
   bool given_up() const { return given_up_; }

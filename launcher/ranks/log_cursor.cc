@@ -10,7 +10,8 @@
 namespace megalaunch {
 namespace {
 
-/// The largest prefix of `text` that does not cut a UTF-8 character; all of it when it is not UTF-8 anyway.
+/// The largest prefix of `text` that does not cut a UTF-8 character; all of it when it is not UTF-8
+/// anyway.
 size_t whole_characters(std::string_view text) {
   for (size_t back = 1; back <= 4 && back <= text.size(); ++back) {
     const auto byte = static_cast<unsigned char>(text[text.size() - back]);

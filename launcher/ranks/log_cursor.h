@@ -10,8 +10,9 @@
 
 namespace megalaunch {
 
-/// A place in a growing log file that moves over whole lines. Holds no text: a line that is not complete yet stays in
-/// the file and is read again. Lines longer than kPiece come in pieces, cut between UTF-8 characters.
+/// A place in a growing log file that moves over whole lines. Holds no text: a line that is not
+/// complete yet stays in the file and is read again. Lines longer than kPiece come in pieces, cut
+/// between UTF-8 characters.
 class LogCursor {
  public:
   static constexpr size_t kPiece = 64 * 1024;
@@ -19,9 +20,9 @@ class LogCursor {
   /// Starts at the beginning of `path`, which must exist.
   static Result<LogCursor> open(const std::filesystem::path& path);
 
-  /// Gives `sink` the next complete lines, one string per call, each with its newline (a piece of an overlong line has
-  /// none), at most about kPiece bytes in all. Returns the number of bytes passed over; 0 at the end.
-  /// With `at_end`, a last line without newline is given too.
+  /// Gives `sink` the next complete lines, one string per call, each with its newline (a piece of
+  /// an overlong line has none), at most about kPiece bytes in all. Returns the number of bytes
+  /// passed over; 0 at the end. With `at_end`, a last line without newline is given too.
   size_t read(const std::function<void(std::string_view line)>& sink, bool at_end);
 
   uint64_t offset() const { return offset_; }

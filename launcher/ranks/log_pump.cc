@@ -18,8 +18,8 @@ namespace megalaunch {
 namespace {
 
 constexpr size_t kMaxPendingMessages = 1U << 20;
-/// After a wake-up lines may gather for this long: a rank that writes a line at a time wakes us 50 times a second at
-/// most, and the first line after a pause is shown at once.
+/// After a wake-up lines may gather for this long: a rank that writes a line at a time wakes us 50
+/// times a second at most, and the first line after a pause is shown at once.
 constexpr milliseconds kGather{20};
 /// Used only where inotify is not to be had (its instances are limited per user).
 constexpr milliseconds kPollInterval{200};
@@ -33,7 +33,8 @@ struct Followed {
 }  // namespace
 
 struct LogPump::State {
-  State(int out_fd, int err_fd, Observer watcher) : console(out_fd, err_fd), observer(std::move(watcher)) {}
+  State(int out_fd, int err_fd, Observer watcher)
+      : console(out_fd, err_fd), observer(std::move(watcher)) {}
 
   // --- shared, under `mutex`
   std::mutex mutex;
@@ -115,7 +116,8 @@ struct LogPump::State {
   void wait() {
     pollfd waiting[2] = {{wake.get(), POLLIN, 0}, {notify.get(), POLLIN, 0}};
     const bool by_timer = !notify && !followed.empty();
-    const int ready = ::poll(waiting, notify ? 2 : 1, by_timer ? static_cast<int>(kPollInterval.count()) : -1);
+    const int ready =
+        ::poll(waiting, notify ? 2 : 1, by_timer ? static_cast<int>(kPollInterval.count()) : -1);
     if (ready > 0 && (waiting[1].revents & POLLIN) != 0 && waiting[0].revents == 0) {
       // Only log lines: let more of them come, unless there is an order.
       pump_all();
@@ -139,7 +141,8 @@ LogPump::~LogPump() {
 Status LogPump::follow(Source source) {
   auto cursor = LogCursor::open(source.path);
   if (!cursor) return fail(std::move(cursor).error());
-  // A file that cannot be watched (the limit of watches) is still read at each wake-up and at its end.
+  // A file that cannot be watched (the limit of watches) is still read at each wake-up and at its
+  // end.
   if (state_->notify) ::inotify_add_watch(state_->notify.get(), source.path.c_str(), IN_MODIFY);
   {
     const std::lock_guard lock(state_->mutex);
@@ -176,7 +179,9 @@ void LogPump::set_status(std::string line) {
   state_->wake_up();
 }
 
-int LogPump::terminal_width() const { return state_->console.width(); }
+int LogPump::terminal_width() const {
+  return state_->console.width();
+}
 
 uint64_t LogPump::finish(milliseconds patience) {
   state_->console.set_deadline(std::chrono::steady_clock::now() + patience);

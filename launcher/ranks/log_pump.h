@@ -12,10 +12,11 @@
 
 namespace megalaunch {
 
-/// Shows the ranks' log files on the console while they grow. Ranks write straight into their files, so the console's
-/// speed, or its end, never reaches them, and a line is on disk before anything else happens to it; the file is the
-/// buffer. One thread of its own reads the files (woken by inotify) and writes the console; the launcher's messages go
-/// through it too, so that lines never mix. Public functions are for the agent's thread and never block, but finish().
+/// Shows the ranks' log files on the console while they grow. Ranks write straight into their
+/// files, so the console's speed, or its end, never reaches them, and a line is on disk before
+/// anything else happens to it; the file is the buffer. One thread of its own reads the files
+/// (woken by inotify) and writes the console; the launcher's messages go through it too, so that
+/// lines never mix. Public functions are for the agent's thread and never block, but finish().
 class LogPump {
  public:
   struct Source {
@@ -33,19 +34,19 @@ class LogPump {
 
   /// Shows a file from its beginning.
   Status follow(Source source);
-  /// All files so far have reached their end: shows what is left of them, unterminated last lines included, and forgets
-  /// them. Asynchronous.
+  /// All files so far have reached their end: shows what is left of them, unterminated last lines
+  /// included, and forgets them. Asynchronous.
   void end_of_sources();
-  /// One line of the launcher's own, to stderr, in order with what is shown. Drops when a stuck console has let
-  /// 1 MiB pile up.
+  /// One line of the launcher's own, to stderr, in order with what is shown. Drops when a stuck
+  /// console has let 1 MiB pile up.
   void message(std::string_view line);
   /// The status line; see Console.
   void set_status(std::string line);
   /// Columns of the terminal; 0 without one.
   int terminal_width() const;
 
-  /// Shows all that is left and stops the thread; the console has until `patience` from now. Returns the bytes that
-  /// could not be shown. Afterwards only the destructor may be called.
+  /// Shows all that is left and stops the thread; the console has until `patience` from now.
+  /// Returns the bytes that could not be shown. Afterwards only the destructor may be called.
   uint64_t finish(milliseconds patience);
 
  private:

@@ -31,7 +31,8 @@ std::string read_proc(pid_t pid, const char* name, size_t limit = 1U << 20) {
 std::vector<pid_t> all_processes() {
   std::vector<pid_t> pids;
   std::error_code error;
-  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
+  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end;
+       it.increment(error)) {
     const std::string name = it->path().filename().string();
     pid_t pid = 0;
     const auto [stop, bad] = std::from_chars(name.data(), name.data() + name.size(), pid);
@@ -45,7 +46,8 @@ struct Stat {
   pid_t parent = 0;
 };
 
-/// Fields 3 and 4 of /proc/PID/stat; the name before them is in brackets and may hold blanks and brackets.
+/// Fields 3 and 4 of /proc/PID/stat; the name before them is in brackets and may hold blanks and
+/// brackets.
 std::optional<Stat> stat_of(pid_t pid) {
   const std::string text = read_proc(pid, "stat", 4096);
   const size_t close = text.rfind(')');

@@ -13,13 +13,13 @@ namespace megalaunch {
 /// All living descendants of `root` (not itself; zombies left out), parents before children.
 std::vector<pid_t> descendants_of(pid_t root);
 
-/// All living processes that were started with `NAME=VALUE` in their environment, this process left out. Finds
-/// processes that left their group, session and parent, as long as they kept the variable; needs permission to read
-/// their environment.
+/// All living processes that were started with `NAME=VALUE` in their environment, this process left
+/// out. Finds processes that left their group, session and parent, as long as they kept the
+/// variable; needs permission to read their environment.
 std::vector<pid_t> processes_with_variable(std::string_view name_equals_value);
 
-/// The command line of a process for a message, arguments separated by blanks; its name in brackets for kernel
-/// threads, "?" when it is gone.
+/// The command line of a process for a message, arguments separated by blanks; its name in brackets
+/// for kernel threads, "?" when it is gone.
 std::string command_line_of(pid_t pid);
 
 }  // namespace megalaunch

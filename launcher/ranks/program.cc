@@ -12,7 +12,7 @@ namespace {
 enum class Candidate { kRunnable, kMissing, kFolder, kNotExecutable };
 
 Candidate inspect(const std::filesystem::path& path) {
-  struct stat info{};
+  struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return Candidate::kMissing;
   if (S_ISDIR(info.st_mode)) return Candidate::kFolder;
   // access() as root says yes to files without any execute bit; execve does not.
@@ -24,13 +24,16 @@ Candidate inspect(const std::filesystem::path& path) {
 tl::unexpected<Error> refuse(Candidate candidate, const std::filesystem::path& path) {
   switch (candidate) {
     case Candidate::kFolder:
-      return fail(Error::Kind::kUsage, "cannot start {}: it is a folder; `command:` must name a program", path.string());
-    case Candidate::kNotExecutable:
       return fail(Error::Kind::kUsage,
-                  "cannot start {}: it is not executable; run `chmod +x {}`, or name its interpreter first", path.string(),
-                  path.string());
+                  "cannot start {}: it is a folder; `command:` must name a program", path.string());
+    case Candidate::kNotExecutable:
+      return fail(
+          Error::Kind::kUsage,
+          "cannot start {}: it is not executable; run `chmod +x {}`, or name its interpreter first",
+          path.string(), path.string());
     default:
-      return fail(Error::Kind::kUsage, "cannot start {}: no such file; check `command:` and `workdir:`", path.string());
+      return fail(Error::Kind::kUsage,
+                  "cannot start {}: no such file; check `command:` and `workdir:`", path.string());
   }
 }
 
@@ -38,7 +41,8 @@ tl::unexpected<Error> refuse(Candidate candidate, const std::filesystem::path& p
 
 Result<std::filesystem::path> find_program(std::string_view name, std::string_view search_path,
                                            const std::filesystem::path& cwd) {
-  if (name.empty()) return fail(Error::Kind::kUsage, "cannot start a program with an empty name; check `command:`");
+  if (name.empty())
+    return fail(Error::Kind::kUsage, "cannot start a program with an empty name; check `command:`");
   if (name.find('/') != std::string_view::npos) {
     const auto path = (cwd / name).lexically_normal();
     const Candidate candidate = inspect(path);
@@ -56,7 +60,8 @@ Result<std::filesystem::path> find_program(std::string_view name, std::string_vi
     if (candidate == Candidate::kNotExecutable && !not_executable) not_executable = path;
   }
   if (not_executable) return refuse(Candidate::kNotExecutable, *not_executable);
-  return fail(Error::Kind::kUsage, "cannot start '{}': no such program in PATH ({}); install it or give its full path",
+  return fail(Error::Kind::kUsage,
+              "cannot start '{}': no such program in PATH ({}); install it or give its full path",
               name, search_path);
 }
 

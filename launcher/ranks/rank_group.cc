@@ -19,10 +19,11 @@
 namespace megalaunch {
 namespace {
 
-/// After SIGKILL a process is gone in milliseconds, unless it sits in an uninterruptible system call (a hung network
-/// file system, a GPU driver). We do not wait for those for ever.
+/// After SIGKILL a process is gone in milliseconds, unless it sits in an uninterruptible system
+/// call (a hung network file system, a GPU driver). We do not wait for those for ever.
 constexpr seconds kUninterruptiblePatience{30};
-/// Between two looks at descendants that are not our children, whose end the kernel does not tell us.
+/// Between two looks at descendants that are not our children, whose end the kernel does not tell
+/// us.
 constexpr milliseconds kLookAgain{5};
 
 Result<UniqueFd> open_log(const std::filesystem::path& path) {
@@ -41,10 +42,15 @@ struct LiveRank {
 }  // namespace
 
 struct RankGroup::State : std::enable_shared_from_this<State> {
-  State(boost::asio::io_context& io, Reaper& reaper_ref, const Clock& clock_ref, Log log_value, std::string marker_value,
-        Events events_value)
-      : context(io), reaper(reaper_ref), clock(clock_ref), log(std::move(log_value)), marker(std::move(marker_value)),
-        events(std::move(events_value)), timer(io) {}
+  State(boost::asio::io_context& io, Reaper& reaper_ref, const Clock& clock_ref, Log log_value,
+        std::string marker_value, Events events_value)
+      : context(io),
+        reaper(reaper_ref),
+        clock(clock_ref),
+        log(std::move(log_value)),
+        marker(std::move(marker_value)),
+        events(std::move(events_value)),
+        timer(io) {}
 
   Status start(const std::vector<RankSpec>& specs) {
     const UniqueFd no_input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -87,7 +93,8 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
   }
 
   int living() const {
-    return static_cast<int>(std::count_if(ranks.begin(), ranks.end(), [](const LiveRank& r) { return r.alive; }));
+    return static_cast<int>(
+        std::count_if(ranks.begin(), ranks.end(), [](const LiveRank& r) { return r.alive; }));
   }
 
   void signal_groups(int signal) const {
@@ -95,7 +102,8 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
       if (rank.alive) ::kill(-rank.pid, signal);
   }
 
-  /// Processes of ours that are not ranks: descendants of living ranks, and whoever carries the marker.
+  /// Processes of ours that are not ranks: descendants of living ranks, and whoever carries the
+  /// marker.
   std::vector<pid_t> stragglers() const {
     std::vector<pid_t> found = processes_with_variable(marker);
     for (const LiveRank& rank : ranks) {
@@ -155,7 +163,8 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
       report_unkillable(others);
       return finish();
     }
-    // While a rank lives its end wakes us; only the deadline has to. Stragglers have to be looked at.
+    // While a rank lives its end wakes us; only the deadline has to. Stragglers have to be looked
+    // at.
     const SteadyTime look_again = now + kLookAgain;
     timer.expires_at(ranks_left > 0 && !killed_since ? kill_at : look_again);
     timer.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
@@ -165,8 +174,11 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
 
   void report_unkillable(const std::vector<pid_t>& others) const {
     const auto report = [this](pid_t pid) {
-      log.error("process {} ({}) does not end although it was sent SIGKILL {} s ago; it is stuck in the kernel. Going on "
-                "without waiting for it.", pid, command_line_of(pid), kUninterruptiblePatience.count());
+      log.error(
+          "process {} ({}) does not end although it was sent SIGKILL {} s ago; it is stuck in the "
+          "kernel. Going on "
+          "without waiting for it.",
+          pid, command_line_of(pid), kUninterruptiblePatience.count());
     };
     for (const LiveRank& rank : ranks)
       if (rank.alive) report(rank.pid);
@@ -194,9 +206,10 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
   std::function<void()> when_done;
 };
 
-RankGroup::RankGroup(boost::asio::io_context& context, Reaper& reaper, const Clock& clock, Log log, std::string marker,
-                     Events events)
-    : state_(std::make_shared<State>(context, reaper, clock, std::move(log), std::move(marker), std::move(events))) {}
+RankGroup::RankGroup(boost::asio::io_context& context, Reaper& reaper, const Clock& clock, Log log,
+                     std::string marker, Events events)
+    : state_(std::make_shared<State>(context, reaper, clock, std::move(log), std::move(marker),
+                                     std::move(events))) {}
 
 RankGroup::~RankGroup() {
   state_->events = {};
@@ -205,10 +218,18 @@ RankGroup::~RankGroup() {
   if (!state_->finished) state_->kill_everything();
 }
 
-Status RankGroup::start(const std::vector<RankSpec>& ranks) { return state_->start(ranks); }
-void RankGroup::stop(milliseconds grace, std::function<void()> done) { state_->stop(grace, std::move(done)); }
-void RankGroup::forward(int signal) { state_->signal_groups(signal); }
-int RankGroup::living() const { return state_->living(); }
+Status RankGroup::start(const std::vector<RankSpec>& ranks) {
+  return state_->start(ranks);
+}
+void RankGroup::stop(milliseconds grace, std::function<void()> done) {
+  state_->stop(grace, std::move(done));
+}
+void RankGroup::forward(int signal) {
+  state_->signal_groups(signal);
+}
+int RankGroup::living() const {
+  return state_->living();
+}
 
 std::vector<pid_t> RankGroup::pids() const {
   std::vector<pid_t> pids;

@@ -24,9 +24,9 @@ class Reaper;
 
 /// One rank to start: the process and where its output goes.
 struct RankSpec {
-  int rank = 0;        ///< global
-  int local_rank = 0;  ///< on this node
-  SpawnRequest process;  ///< without descriptors
+  int rank = 0;                       ///< global
+  int local_rank = 0;                 ///< on this node
+  SpawnRequest process;               ///< without descriptors
   std::filesystem::path stdout_path;  ///< made or appended to; the rank writes into it directly
   std::filesystem::path stderr_path;
 };
@@ -41,32 +41,35 @@ struct RankExit {
   bool stopped_by_us = false;  ///< it was still running when we began to stop the group
 };
 
-/// All ranks of one node in one generation, with everything they start: it is not over before the last descendant is
-/// gone, whichever group, session or parent that has by now. Started once, stopped once.
-/// Belongs to the thread that runs the context. Destroying it while ranks run kills them, without waiting.
+/// All ranks of one node in one generation, with everything they start: it is not over before the
+/// last descendant is gone, whichever group, session or parent that has by now. Started once,
+/// stopped once. Belongs to the thread that runs the context. Destroying it while ranks run kills
+/// them, without waiting.
 class RankGroup {
  public:
   struct Events {
     std::function<void(const RankExit&)> on_exit;  ///< once per rank
   };
 
-  /// `marker` is a NAME=VALUE that every rank has in its environment and no process of anybody else: by it descendants
-  /// are found. The referenced objects outlive the group.
-  RankGroup(boost::asio::io_context& context, Reaper& reaper, const Clock& clock, Log log, std::string marker,
-            Events events);
+  /// `marker` is a NAME=VALUE that every rank has in its environment and no process of anybody
+  /// else: by it descendants are found. The referenced objects outlive the group.
+  RankGroup(boost::asio::io_context& context, Reaper& reaper, const Clock& clock, Log log,
+            std::string marker, Events events);
   ~RankGroup();
   RankGroup(const RankGroup&) = delete;
   RankGroup& operator=(const RankGroup&) = delete;
 
-  /// Starts all ranks, or none: when one cannot be started, those that run are killed and the error is returned.
+  /// Starts all ranks, or none: when one cannot be started, those that run are killed and the error
+  /// is returned.
   Status start(const std::vector<RankSpec>& ranks);
 
-  /// Stops what is left: SIGTERM and SIGCONT to every rank's process group and to descendants outside of it, SIGKILL
-  /// after `grace`. Calls `done` from the context when no process is left, also when none was. Calling it again
-  /// shortens the grace; the last `done` counts.
+  /// Stops what is left: SIGTERM and SIGCONT to every rank's process group and to descendants
+  /// outside of it, SIGKILL after `grace`. Calls `done` from the context when no process is left,
+  /// also when none was. Calling it again shortens the grace; the last `done` counts.
   void stop(milliseconds grace, std::function<void()> done);
 
-  /// Sends `signal` to every living rank's process group, for instance one that a person sent to the agent.
+  /// Sends `signal` to every living rank's process group, for instance one that a person sent to
+  /// the agent.
   void forward(int signal);
 
   int living() const;

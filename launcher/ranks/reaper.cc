@@ -47,6 +47,8 @@ Reaper::~Reaper() {
   state_->handlers.clear();
 }
 
-void Reaper::watch(pid_t pid, Handler handler) { state_->handlers[pid] = std::move(handler); }
+void Reaper::watch(pid_t pid, Handler handler) {
+  state_->handlers[pid] = std::move(handler);
+}
 
 }  // namespace megalaunch

@@ -13,9 +13,9 @@ class io_context;
 
 namespace megalaunch {
 
-/// Reaps every child of this process, its own and those it inherits as PID 1 or subreaper, and tells whoever watches a
-/// pid. There is one per process: it calls waitpid(-1). Driven by SIGCHLD, never polls.
-/// Belongs to the thread that runs the context.
+/// Reaps every child of this process, its own and those it inherits as PID 1 or subreaper, and
+/// tells whoever watches a pid. There is one per process: it calls waitpid(-1). Driven by SIGCHLD,
+/// never polls. Belongs to the thread that runs the context.
 class Reaper {
  public:
   using Handler = std::function<void(WaitStatus)>;
@@ -25,8 +25,9 @@ class Reaper {
   Reaper(const Reaper&) = delete;
   Reaper& operator=(const Reaper&) = delete;
 
-  /// Calls `handler` once, from the context, when `pid` has ended. The child must have been started by the thread that
-  /// runs the context, after the last return to the context: then its end cannot have been reaped before.
+  /// Calls `handler` once, from the context, when `pid` has ended. The child must have been started
+  /// by the thread that runs the context, after the last return to the context: then its end cannot
+  /// have been reaped before.
   void watch(pid_t pid, Handler handler);
 
  private:

@@ -18,17 +18,19 @@ struct SpawnRequest {
   std::vector<std::string> argv;         ///< argv[0] included
   std::vector<std::string> environment;  ///< NAME=VALUE
   std::filesystem::path cwd;
-  std::optional<uint64_t> open_files;  ///< soft limit of open files, which we may have raised for ourselves
+  std::optional<uint64_t>
+      open_files;     ///< soft limit of open files, which we may have raised for ourselves
   int stdin_fd = -1;  ///< the child's descriptors 0 to 2; stay owned by the caller. All above 2.
   int stdout_fd = -1;
   int stderr_fd = -1;
 };
 
-/// Starts a child through Boost.Process: leader of its own process group, killed by the kernel when this thread's
-/// process dies, no signal blocked or ignored, only descriptors 0 to 2 open. Returns once the child has exec'd, so
-/// success means that the program runs. Failure names the program and the step that failed.
-/// Call it from the main thread only: the parent-death signal is sent when the *thread* that spawned ends.
-/// The child must be reaped by the caller (Reaper), also after a failed exec.
+/// Starts a child through Boost.Process: leader of its own process group, killed by the kernel when
+/// this thread's process dies, no signal blocked or ignored, only descriptors 0 to 2 open. Returns
+/// once the child has exec'd, so success means that the program runs. Failure names the program and
+/// the step that failed. Call it from the main thread only: the parent-death signal is sent when
+/// the *thread* that spawned ends. The child must be reaped by the caller (Reaper), also after a
+/// failed exec.
 Result<pid_t> spawn(const SpawnRequest& request);
 
 }  // namespace megalaunch

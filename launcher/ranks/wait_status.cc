@@ -14,11 +14,13 @@ WaitStatus wait_status_from(int raw_status) {
 
 std::string signal_name(int signal) {
   const char* abbreviation = ::sigabbrev_np(signal);
-  return abbreviation != nullptr ? fmt::format("SIG{}", abbreviation) : fmt::format("signal {}", signal);
+  return abbreviation != nullptr ? fmt::format("SIG{}", abbreviation)
+                                 : fmt::format("signal {}", signal);
 }
 
 std::string describe(const WaitStatus& status) {
-  if (const auto* exited = std::get_if<Exited>(&status)) return fmt::format("exited with code {}", exited->code);
+  if (const auto* exited = std::get_if<Exited>(&status))
+    return fmt::format("exited with code {}", exited->code);
   const auto& signaled = std::get<Signaled>(status);
   return fmt::format("was killed by {} ({}){}", signal_name(signaled.signal), signaled.signal,
                      signaled.core_dumped ? ", core dumped" : "");

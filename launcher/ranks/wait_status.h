@@ -20,7 +20,9 @@ using WaitStatus = std::variant<Exited, Signaled>;
 /// From the status word of waitpid().
 WaitStatus wait_status_from(int raw_status);
 
-inline bool succeeded(const WaitStatus& status) { return status == WaitStatus(Exited{0}); }
+inline bool succeeded(const WaitStatus& status) {
+  return status == WaitStatus(Exited{0});
+}
 
 /// "exited with code 7", "was killed by SIGKILL (9)", "was killed by SIGSEGV (11), core dumped".
 std::string describe(const WaitStatus& status);

@@ -16,7 +16,8 @@ namespace megalaunch {
 namespace {
 
 constexpr char kGoodbye = '.';
-/// Looks for processes this often, until two looks in a row find none or the looks are used up (5 s).
+/// Looks for processes this often, until two looks in a row find none or the looks are used up (5
+/// s).
 constexpr int kLooks = 500;
 constexpr long kLookPauseNanos = 10'000'000;
 
@@ -55,7 +56,8 @@ constexpr long kLookPauseNanos = 10'000'000;
 
 Result<Warden> Warden::start(const std::string& marker) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return errno_error(errno, "make a pipe for the warden process");
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    return errno_error(errno, "make a pipe for the warden process");
   UniqueFd read_end(ends[0]);
   UniqueFd write_end(ends[1]);
   const pid_t pid = ::fork();

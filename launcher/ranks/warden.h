@@ -7,9 +7,10 @@
 
 namespace megalaunch {
 
-/// A small process beside the agent that outlives it by a moment: when the agent is gone without a word (SIGKILL, a
-/// crash), it kills every process that carries the agent's marker in its environment. The kernel kills the ranks
-/// themselves (parent-death signal); this is for what they had started.
+/// A small process beside the agent that outlives it by a moment: when the agent is gone without a
+/// word (SIGKILL, a crash), it kills every process that carries the agent's marker in its
+/// environment. The kernel kills the ranks themselves (parent-death signal); this is for what they
+/// had started.
 class Warden {
  public:
   /// Forks. Call it before any thread is started. `marker` is NAME=VALUE, unique to this agent.

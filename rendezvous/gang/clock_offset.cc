@@ -14,8 +14,9 @@ void ClockOffset::add(WallTime sent, WallTime remote, WallTime received) {
 std::optional<ClockOffset::Estimate> ClockOffset::estimate() const {
   if (count_ == 0) return std::nullopt;
   const auto end = pairs_.begin() + static_cast<std::ptrdiff_t>(std::min(count_, kPairs));
-  const auto best = std::min_element(pairs_.begin(), end,
-                                     [](const Pair& a, const Pair& b) { return a.round_trip < b.round_trip; });
+  const auto best = std::min_element(pairs_.begin(), end, [](const Pair& a, const Pair& b) {
+    return a.round_trip < b.round_trip;
+  });
   return Estimate{best->offset, best->round_trip / 2};
 }
 

@@ -43,8 +43,14 @@ WallTime wall_time(int64_t nanos) {
 
 struct GangClient::State : std::enable_shared_from_this<State> {
   State(asio::io_context& io, Options options_value, Log log_value, Events events_value)
-      : context(io), options(std::move(options_value)), log(std::move(log_value)), events(std::move(events_value)),
-        retry_timer(io), heartbeat_timer(io), connect_timer(io), resolver(io) {}
+      : context(io),
+        options(std::move(options_value)),
+        log(std::move(log_value)),
+        events(std::move(events_value)),
+        retry_timer(io),
+        heartbeat_timer(io),
+        connect_timer(io),
+        resolver(io) {}
 
   void connect(json details) {
     const uint64_t attempt = ++current;
@@ -62,7 +68,8 @@ struct GangClient::State : std::enable_shared_from_this<State> {
   /// False once close(), connect() or the destructor has made this attempt a thing of the past.
   bool is_current(uint64_t attempt) const { return attempt == current; }
 
-  static asio::awaitable<void> stay_connected(std::shared_ptr<State> self, uint64_t attempt, json details) {
+  static asio::awaitable<void> stay_connected(std::shared_ptr<State> self, uint64_t attempt,
+                                              json details) {
     const auto deadline = std::chrono::steady_clock::now() + self->options.join_timeout;
     auto last_told = std::chrono::steady_clock::now();
     milliseconds pause = kFirstRetry;
@@ -81,8 +88,9 @@ struct GangClient::State : std::enable_shared_from_this<State> {
       }
       if (now - last_told > kTellEvery) {
         last_told = now;
-        self->log.info("waiting for node 0 at {}:{} ({}); {} s left", self->options.host, self->options.port,
-                       joined.error().message, std::chrono::duration_cast<seconds>(deadline - now).count());
+        self->log.info("waiting for node 0 at {}:{} ({}); {} s left", self->options.host,
+                       self->options.port, joined.error().message,
+                       std::chrono::duration_cast<seconds>(deadline - now).count());
       }
       self->retry_timer.expires_after(pause);
       co_await self->retry_timer.async_wait(use_result);
@@ -98,35 +106,41 @@ struct GangClient::State : std::enable_shared_from_this<State> {
   }
 
   /// One try to find and join node 0. On success `connection` is set and on_welcome was called.
-  static asio::awaitable<Status> try_once(std::shared_ptr<State> self, uint64_t attempt, const json& details,
-                                          SteadyTime deadline) {
+  static asio::awaitable<Status> try_once(std::shared_ptr<State> self, uint64_t attempt,
+                                          const json& details, SteadyTime deadline) {
     const auto [resolve_error, endpoints] = co_await self->resolver.async_resolve(
-        self->options.host, std::to_string(self->options.port), tcp::resolver::numeric_service, use_result);
+        self->options.host, std::to_string(self->options.port), tcp::resolver::numeric_service,
+        use_result);
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
     if (resolve_error)
-      co_return fail(Error::Kind::kUnavailable, "the name '{}' does not resolve: {}", self->options.host,
-                     resolve_error.message());
+      co_return fail(Error::Kind::kUnavailable, "the name '{}' does not resolve: {}",
+                     self->options.host, resolve_error.message());
     tcp::socket socket(self->context);
-    const auto until = std::min<SteadyTime>(deadline, std::chrono::steady_clock::now() + kConnectPatience);
+    const auto until =
+        std::min<SteadyTime>(deadline, std::chrono::steady_clock::now() + kConnectPatience);
     self->connect_timer.expires_at(until);
     self->connect_timer.async_wait([&socket](const boost::system::error_code& error) {
       boost::system::error_code ignored;
       if (!error) socket.close(ignored);
     });
-    const auto [connect_error, endpoint] = co_await asio::async_connect(socket, endpoints, use_result);
+    const auto [connect_error, endpoint] =
+        co_await asio::async_connect(socket, endpoints, use_result);
     self->connect_timer.cancel();
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
     if (connect_error)
-      co_return fail(Error::Kind::kUnavailable, "connecting fails: {}",
-                     connect_error == asio::error::operation_aborted ? "no answer" : connect_error.message());
+      co_return fail(
+          Error::Kind::kUnavailable, "connecting fails: {}",
+          connect_error == asio::error::operation_aborted ? "no answer" : connect_error.message());
     boost::system::error_code write_error;
-    asio::write(socket, asio::buffer(kGangMagic), write_error);  // four bytes into an empty buffer: does not block
+    asio::write(socket, asio::buffer(kGangMagic),
+                write_error);  // four bytes into an empty buffer: does not block
     if (write_error) co_return fail(Error::Kind::kUnavailable, "{}", write_error.message());
     self->connection = std::make_shared<GangConnection>(std::move(socket));
     co_return co_await shake_hands(self, attempt, details);
   }
 
-  static asio::awaitable<Status> shake_hands(std::shared_ptr<State> self, uint64_t attempt, const json& details) {
+  static asio::awaitable<Status> shake_hands(std::shared_ptr<State> self, uint64_t attempt,
+                                             const json& details) {
     const Options& ours = self->options;
     const auto connection = self->connection;
     const std::string agent_nonce = fresh_nonce();
@@ -140,11 +154,13 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
     if (!challenge) {
       connection->close();
-      co_return fail(Error::Kind::kUnavailable, "no megalaunch agent answers there: {}", challenge.error().message);
+      co_return fail(Error::Kind::kUnavailable, "no megalaunch agent answers there: {}",
+                     challenge.error().message);
     }
     if (auto refused = refusal_in(*challenge)) co_return fail(std::move(*refused));
     const std::string leader_nonce = text_field(*challenge, "nonce");
-    if (!same_proof(text_field(*challenge, "proof"), leader_proof(ours.key, agent_nonce, leader_nonce, ours.job))) {
+    if (!same_proof(text_field(*challenge, "proof"),
+                    leader_proof(ours.key, agent_nonce, leader_nonce, ours.job))) {
       const std::string reason =
           "node 0 has another job key; give all nodes the same MEGALAUNCH_JOB_KEY or key file";
       connection->send_last({{"type", "refuse"}, {"reason", reason}, {"final", true}});
@@ -158,7 +174,8 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
     if (!welcome) {
       connection->close();
-      co_return fail(Error::Kind::kUnavailable, "node 0 does not answer our join: {}", welcome.error().message);
+      co_return fail(Error::Kind::kUnavailable, "node 0 does not answer our join: {}",
+                     welcome.error().message);
     }
     if (auto refused = refusal_in(*welcome)) co_return fail(std::move(*refused));
     connection->trust_peer();
@@ -168,8 +185,8 @@ struct GangClient::State : std::enable_shared_from_this<State> {
 
   static std::optional<Error> refusal_in(const json& message) {
     if (text_field(message, "type") != "refuse") return std::nullopt;
-    return Error{message.value("final", true) ? Error::Kind::kRefused : Error::Kind::kUnavailable, 0,
-                 text_field(message, "reason")};
+    return Error{message.value("final", true) ? Error::Kind::kRefused : Error::Kind::kUnavailable,
+                 0, text_field(message, "reason")};
   }
 
   static asio::awaitable<std::string> listen(std::shared_ptr<State> self, uint64_t attempt) {
@@ -179,7 +196,8 @@ struct GangClient::State : std::enable_shared_from_this<State> {
       if (!self->is_current(attempt)) co_return "closed";
       if (!message) co_return message.error().message;
       if (text_field(*message, "type") == "pong") {
-        self->offset.add(wall_time(message->value("sent", int64_t{0})), wall_time(message->value("now", int64_t{0})),
+        self->offset.add(wall_time(message->value("sent", int64_t{0})),
+                         wall_time(message->value("now", int64_t{0})),
                          std::chrono::system_clock::now());
       } else if (self->events.on_message) {
         self->events.on_message(*message);
@@ -189,11 +207,13 @@ struct GangClient::State : std::enable_shared_from_this<State> {
   }
 
   void keep_heartbeat(uint64_t attempt) {
-    connection->send({{"type", "ping"}, {"sent", nanoseconds_of(std::chrono::system_clock::now())}});
+    connection->send(
+        {{"type", "ping"}, {"sent", nanoseconds_of(std::chrono::system_clock::now())}});
     heartbeat_timer.expires_after(options.heartbeat_timeout / 5);
-    heartbeat_timer.async_wait([self = shared_from_this(), attempt](const boost::system::error_code& error) {
-      if (!error && self->is_current(attempt)) self->keep_heartbeat(attempt);
-    });
+    heartbeat_timer.async_wait(
+        [self = shared_from_this(), attempt](const boost::system::error_code& error) {
+          if (!error && self->is_current(attempt)) self->keep_heartbeat(attempt);
+        });
   }
 
   void close() {
@@ -219,21 +239,28 @@ struct GangClient::State : std::enable_shared_from_this<State> {
 };
 
 GangClient::GangClient(asio::io_context& context, Options options, Log log, Events events)
-    : state_(std::make_shared<State>(context, std::move(options), std::move(log), std::move(events))) {}
+    : state_(std::make_shared<State>(context, std::move(options), std::move(log),
+                                     std::move(events))) {}
 
 GangClient::~GangClient() {
   state_->events = {};
   state_->close();
 }
 
-void GangClient::connect(json details) { state_->connect(std::move(details)); }
+void GangClient::connect(json details) {
+  state_->connect(std::move(details));
+}
 
 void GangClient::send(const json& message) {
   if (state_->connection) state_->connection->send(message);
 }
 
-void GangClient::close() { state_->close(); }
+void GangClient::close() {
+  state_->close();
+}
 
-std::optional<ClockOffset::Estimate> GangClient::clock_offset() const { return state_->offset.estimate(); }
+std::optional<ClockOffset::Estimate> GangClient::clock_offset() const {
+  return state_->offset.estimate();
+}
 
 }  // namespace megalaunch

@@ -16,8 +16,9 @@ class io_context;
 
 namespace megalaunch {
 
-/// An agent's end of the channel to node 0: finds it, retrying while its name does not resolve or nobody listens, joins,
-/// keeps the heartbeat, measures the clock offset. Belongs to the thread that runs the context.
+/// An agent's end of the channel to node 0: finds it, retrying while its name does not resolve or
+/// nobody listens, joins, keeps the heartbeat, measures the clock offset. Belongs to the thread
+/// that runs the context.
 class GangClient {
  public:
   struct Options {
@@ -47,7 +48,8 @@ class GangClient {
   GangClient(const GangClient&) = delete;
   GangClient& operator=(const GangClient&) = delete;
 
-  /// Starts to look for node 0 and to join it with these details. Again after on_lost, to knock until it is back.
+  /// Starts to look for node 0 and to join it with these details. Again after on_lost, to knock
+  /// until it is back.
   void connect(nlohmann::json details);
   /// Dropped when not connected.
   void send(const nlohmann::json& message);

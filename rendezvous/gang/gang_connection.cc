@@ -19,7 +19,9 @@ constexpr seconds kLinger{1};
 }  // namespace
 
 GangConnection::GangConnection(asio::ip::tcp::socket socket)
-    : socket_(std::move(socket)), silence_(socket_.get_executor()), linger_(socket_.get_executor()) {
+    : socket_(std::move(socket)),
+      silence_(socket_.get_executor()),
+      linger_(socket_.get_executor()) {
   boost::system::error_code ignored;
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   const auto peer = socket_.remote_endpoint(ignored);
@@ -32,8 +34,9 @@ GangConnection::GangConnection(asio::ip::tcp::socket socket)
 }
 
 std::string GangConnection::peer() const {
-  return peer_address_.find(':') == std::string::npos ? fmt::format("{}:{}", peer_address_, peer_port_)
-                                                      : fmt::format("[{}]:{}", peer_address_, peer_port_);
+  return peer_address_.find(':') == std::string::npos
+             ? fmt::format("{}:{}", peer_address_, peer_port_)
+             : fmt::format("[{}]:{}", peer_address_, peer_port_);
 }
 
 asio::awaitable<Result<nlohmann::json>> GangConnection::receive(milliseconds patience) {
@@ -44,7 +47,8 @@ asio::awaitable<Result<nlohmann::json>> GangConnection::receive(milliseconds pat
     if (payload->has_value()) {
       auto message = nlohmann::json::parse(**payload, nullptr, /*allow_exceptions=*/false);
       if (!message.is_object() || !message.contains("type") || !message["type"].is_string())
-        co_return fail(Error::Kind::kProtocol, "the peer sent a frame that is no JSON object with a type");
+        co_return fail(Error::Kind::kProtocol,
+                       "the peer sent a frame that is no JSON object with a type");
       co_return message;
     }
     if (!socket_.is_open()) co_return fail(Error::Kind::kUnavailable, "the connection is closed");
@@ -59,8 +63,10 @@ asio::awaitable<Result<nlohmann::json>> GangConnection::receive(milliseconds pat
     std::array<char, 8 * 1024> buffer;
     const auto [error, count] = co_await socket_.async_read_some(asio::buffer(buffer), use_result);
     silence_.cancel();
-    if (timed_out_) co_return fail(Error::Kind::kTimeout, "nothing was heard for {} ms", patience.count());
-    if (error == asio::error::eof) co_return fail(Error::Kind::kUnavailable, "the peer closed the connection");
+    if (timed_out_)
+      co_return fail(Error::Kind::kTimeout, "nothing was heard for {} ms", patience.count());
+    if (error == asio::error::eof)
+      co_return fail(Error::Kind::kUnavailable, "the peer closed the connection");
     if (error) co_return fail(Error::Kind::kUnavailable, "{}", error.message());
     std::string_view bytes(buffer.data(), count);
     const size_t magic = std::min(magic_left_, bytes.size());
@@ -104,10 +110,12 @@ void GangConnection::write_next() {
                       self->outgoing_bytes_ -= self->outgoing_.front().size();
                       self->outgoing_.pop_front();
                       if (!self->outgoing_.empty()) return self->write_next();
-                      // Close only our direction: data of the peer that we have not read would turn a full close
-                      // into a reset, and our last words would be lost with it. The linger timer does the rest.
+                      // Close only our direction: data of the peer that we have not read would turn
+                      // a full close into a reset, and our last words would be lost with it. The
+                      // linger timer does the rest.
                       boost::system::error_code ignored;
-                      if (self->closing_) self->socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+                      if (self->closing_)
+                        self->socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
                     });
 }
 

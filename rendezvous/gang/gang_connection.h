@@ -14,14 +14,14 @@
 
 namespace megalaunch {
 
-/// One socket of the agents' channel, either side: JSON objects in and out, and an ear for silence. Internal to this
-/// folder. Lives in a shared_ptr; belongs to the thread of its socket's executor.
+/// One socket of the agents' channel, either side: JSON objects in and out, and an ear for silence.
+/// Internal to this folder. Lives in a shared_ptr; belongs to the thread of its socket's executor.
 class GangConnection : public std::enable_shared_from_this<GangConnection> {
  public:
   explicit GangConnection(boost::asio::ip::tcp::socket socket);
 
-  /// The next object. Fails when the peer closed (kUnavailable), sent what is no JSON object (kProtocol), or was
-  /// silent for `patience` (kTimeout). One call at a time.
+  /// The next object. Fails when the peer closed (kUnavailable), sent what is no JSON object
+  /// (kProtocol), or was silent for `patience` (kTimeout). One call at a time.
   boost::asio::awaitable<Result<nlohmann::json>> receive(milliseconds patience);
 
   /// The first object of a connection whose magic has not been read yet.

@@ -38,7 +38,10 @@ json refusal(std::string_view reason, bool final_word) {
 
 struct GangServer::State : std::enable_shared_from_this<State> {
   State(asio::io_context& io, Options options_value, Log log_value, Events events_value)
-      : context(io), options(std::move(options_value)), log(std::move(log_value)), events(std::move(events_value)) {}
+      : context(io),
+        options(std::move(options_value)),
+        log(std::move(log_value)),
+        events(std::move(events_value)) {}
 
   void adopt(UniqueFd fd) {
     sockaddr_storage address{};
@@ -46,10 +49,12 @@ struct GangServer::State : std::enable_shared_from_this<State> {
     if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
     boost::system::error_code error;
     asio::ip::tcp::socket socket(context);
-    socket.assign(address.ss_family == AF_INET6 ? asio::ip::tcp::v6() : asio::ip::tcp::v4(), fd.get(), error);
+    socket.assign(address.ss_family == AF_INET6 ? asio::ip::tcp::v6() : asio::ip::tcp::v4(),
+                  fd.get(), error);
     if (error) return;
     fd.release();
-    asio::co_spawn(context, serve(shared_from_this(), std::make_shared<GangConnection>(std::move(socket))),
+    asio::co_spawn(context,
+                   serve(shared_from_this(), std::make_shared<GangConnection>(std::move(socket))),
                    [log = log](const std::exception_ptr& failure) {
                      if (!failure) return;
                      try {
@@ -65,7 +70,8 @@ struct GangServer::State : std::enable_shared_from_this<State> {
     const auto details = co_await shake_hands(self, connection);
     if (!details) {
       self->log.warn("refused an agent at {}: {}", connection->peer(), details.error().message);
-      connection->send_last(refusal(details.error().message, details.error().kind != Error::Kind::kUnavailable));
+      connection->send_last(
+          refusal(details.error().message, details.error().kind != Error::Kind::kUnavailable));
       co_return;
     }
     const MemberId id = ++self->last_id;
@@ -74,7 +80,8 @@ struct GangServer::State : std::enable_shared_from_this<State> {
                        : Result<json>(fail(Error::Kind::kUnavailable, "node 0 is shutting down"));
     if (!welcome) {
       self->log.warn("refused an agent at {}: {}", connection->peer(), welcome.error().message);
-      connection->send_last(refusal(welcome.error().message, welcome.error().kind != Error::Kind::kUnavailable));
+      connection->send_last(
+          refusal(welcome.error().message, welcome.error().kind != Error::Kind::kUnavailable));
       co_return;
     }
     connection->trust_peer();
@@ -87,24 +94,30 @@ struct GangServer::State : std::enable_shared_from_this<State> {
     if (self->members.erase(id) > 0 && self->events.on_lost) self->events.on_lost(id, why);
   }
 
-  static asio::awaitable<Result<json>> shake_hands(std::shared_ptr<State> self, ConnectionPtr connection) {
+  static asio::awaitable<Result<json>> shake_hands(std::shared_ptr<State> self,
+                                                   ConnectionPtr connection) {
     auto hello = co_await connection->receive_after_magic(kHandshakePatience);
     if (!hello) co_return fail(std::move(hello).error());
     const Options& ours = self->options;
     if (text_field(*hello, "type") != "hello")
       co_return fail(Error::Kind::kProtocol, "its first message is not a hello");
-    if (hello->value("protocol", 0) != kGangProtocol || text_field(*hello, "version") != ours.version)
+    if (hello->value("protocol", 0) != kGangProtocol ||
+        text_field(*hello, "version") != ours.version)
       co_return fail(Error::Kind::kRefused,
-                     "it is megalaunch {} (channel {}), node 0 is {} (channel {}); install the same version on all nodes",
-                     text_field(*hello, "version"), hello->value("protocol", 0), ours.version, kGangProtocol);
+                     "it is megalaunch {} (channel {}), node 0 is {} (channel {}); install the "
+                     "same version on all nodes",
+                     text_field(*hello, "version"), hello->value("protocol", 0), ours.version,
+                     kGangProtocol);
     if (text_field(*hello, "job") != ours.job)
       co_return fail(Error::Kind::kRefused,
-                     "it belongs to job '{}', node 0 runs job '{}'; check MASTER_ADDR, MASTER_PORT and the job's name",
+                     "it belongs to job '{}', node 0 runs job '{}'; check MASTER_ADDR, MASTER_PORT "
+                     "and the job's name",
                      text_field(*hello, "job"), ours.job);
     const bool keyed = hello->value("keyed", false);
     if (keyed != !ours.key.empty())
       co_return fail(Error::Kind::kRefused,
-                     "it has {} job key, node 0 has {}; give all nodes the same MEGALAUNCH_JOB_KEY or key file, or none",
+                     "it has {} job key, node 0 has {}; give all nodes the same MEGALAUNCH_JOB_KEY "
+                     "or key file, or none",
                      keyed ? "a" : "no", keyed ? "none" : "one");
     const std::string agent_nonce = text_field(*hello, "nonce");
     const std::string leader_nonce = fresh_nonce();
@@ -118,16 +131,20 @@ struct GangServer::State : std::enable_shared_from_this<State> {
       co_return fail(Error::Kind::kRefused, "it refuses us: {}", text_field(*join, "reason"));
     const std::string details = text_field(*join, "details");
     if (text_field(*join, "type") != "join" ||
-        !same_proof(text_field(*join, "proof"), agent_proof(ours.key, leader_nonce, agent_nonce, details)))
-      co_return fail(Error::Kind::kRefused,
-                     "its job key is another one; give all nodes the same MEGALAUNCH_JOB_KEY or key file");
+        !same_proof(text_field(*join, "proof"),
+                    agent_proof(ours.key, leader_nonce, agent_nonce, details)))
+      co_return fail(
+          Error::Kind::kRefused,
+          "its job key is another one; give all nodes the same MEGALAUNCH_JOB_KEY or key file");
     auto parsed = json::parse(details, nullptr, false);
-    if (!parsed.is_object()) co_return fail(Error::Kind::kProtocol, "its join message has no details");
+    if (!parsed.is_object())
+      co_return fail(Error::Kind::kProtocol, "its join message has no details");
     co_return parsed;
   }
 
   /// Passes messages on until the member is gone; returns why.
-  static asio::awaitable<std::string> listen(std::shared_ptr<State> self, ConnectionPtr connection, MemberId id) {
+  static asio::awaitable<std::string> listen(std::shared_ptr<State> self, ConnectionPtr connection,
+                                             MemberId id) {
     for (;;) {
       const auto message = co_await connection->receive(self->options.heartbeat_timeout);
       if (!message) co_return message.error().message;
@@ -151,7 +168,8 @@ struct GangServer::State : std::enable_shared_from_this<State> {
 };
 
 GangServer::GangServer(asio::io_context& context, Options options, Log log, Events events)
-    : state_(std::make_shared<State>(context, std::move(options), std::move(log), std::move(events))) {}
+    : state_(std::make_shared<State>(context, std::move(options), std::move(log),
+                                     std::move(events))) {}
 
 GangServer::~GangServer() {
   state_->events = {};
@@ -159,7 +177,8 @@ GangServer::~GangServer() {
 }
 
 void GangServer::adopt(UniqueFd socket) {
-  asio::post(state_->context, [state = state_, fd = socket.release()] { state->adopt(UniqueFd(fd)); });
+  asio::post(state_->context,
+             [state = state_, fd = socket.release()] { state->adopt(UniqueFd(fd)); });
 }
 
 void GangServer::send(MemberId member, const json& message) {

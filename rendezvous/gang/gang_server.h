@@ -17,9 +17,10 @@ class io_context;
 
 namespace megalaunch {
 
-/// Node 0's end of the agents' channel: proves and checks the job key, hands over who joins, what they say, and that
-/// they are gone; answers pings. Knows nothing of what the messages mean. Does not listen: sockets are brought to it.
-/// Belongs to the thread that runs the context, but for adopt().
+/// Node 0's end of the agents' channel: proves and checks the job key, hands over who joins, what
+/// they say, and that they are gone; answers pings. Knows nothing of what the messages mean. Does
+/// not listen: sockets are brought to it. Belongs to the thread that runs the context, but for
+/// adopt().
 class GangServer {
  public:
   using MemberId = uint64_t;  ///< one connection; a node that comes back gets a new one
@@ -32,9 +33,11 @@ class GangServer {
   };
   /// Called from the context.
   struct Events {
-    /// A proven agent asks to join with these details. The value is its welcome; an error's message is the reason that
-    /// it is refused with (kUnavailable: it may try again).
-    std::function<Result<nlohmann::json>(MemberId, const nlohmann::json& details, const std::string& address)> on_join;
+    /// A proven agent asks to join with these details. The value is its welcome; an error's message
+    /// is the reason that it is refused with (kUnavailable: it may try again).
+    std::function<Result<nlohmann::json>(MemberId, const nlohmann::json& details,
+                                         const std::string& address)>
+        on_join;
     /// After its welcome was queued.
     std::function<void(MemberId)> on_joined;
     std::function<void(MemberId, const nlohmann::json& message)> on_message;

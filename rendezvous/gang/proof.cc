@@ -32,7 +32,8 @@ std::string hmac(std::string_view key, std::initializer_list<std::string_view> p
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
   if (::HMAC(::EVP_sha256(), key.data(), static_cast<int>(key.size()),
-             reinterpret_cast<const unsigned char*>(message.data()), message.size(), digest.data(), &size) == nullptr)
+             reinterpret_cast<const unsigned char*>(message.data()), message.size(), digest.data(),
+             &size) == nullptr)
     throw std::runtime_error("HMAC-SHA256 is not available in this OpenSSL");
   return hex(digest.data(), size);
 }
@@ -41,22 +42,24 @@ std::string hmac(std::string_view key, std::initializer_list<std::string_view> p
 
 std::string fresh_nonce() {
   std::array<unsigned char, 16> bytes{};
-  if (::RAND_bytes(bytes.data(), bytes.size()) != 1) throw std::runtime_error("no random numbers from OpenSSL");
+  if (::RAND_bytes(bytes.data(), bytes.size()) != 1)
+    throw std::runtime_error("no random numbers from OpenSSL");
   return hex(bytes.data(), bytes.size());
 }
 
-std::string leader_proof(std::string_view key, std::string_view agent_nonce, std::string_view leader_nonce,
-                         std::string_view job) {
+std::string leader_proof(std::string_view key, std::string_view agent_nonce,
+                         std::string_view leader_nonce, std::string_view job) {
   return hmac(key, {"megalaunch node 0", agent_nonce, leader_nonce, job});
 }
 
-std::string agent_proof(std::string_view key, std::string_view leader_nonce, std::string_view agent_nonce,
-                        std::string_view details) {
+std::string agent_proof(std::string_view key, std::string_view leader_nonce,
+                        std::string_view agent_nonce, std::string_view details) {
   return hmac(key, {"megalaunch agent", leader_nonce, agent_nonce, details});
 }
 
 bool same_proof(std::string_view left, std::string_view right) {
-  return left.size() == right.size() && ::CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
+  return left.size() == right.size() &&
+         ::CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
 }
 
 }  // namespace megalaunch

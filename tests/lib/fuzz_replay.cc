@@ -1,4 +1,5 @@
-// Runs LLVMFuzzerTestOneInput on every file in the folders and files of the command line, and on the empty input.
+// Runs LLVMFuzzerTestOneInput on every file in the folders and files of the command line, and on
+// the empty input.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -12,7 +13,8 @@ int main(int argc, char** argv) {
   int inputs = 0;
   const auto run = [&](const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
-    const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const std::string bytes((std::istreambuf_iterator<char>(file)),
+                            std::istreambuf_iterator<char>());
     LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
     ++inputs;
   };

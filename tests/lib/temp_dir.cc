@@ -8,7 +8,8 @@
 namespace megalaunch {
 
 TempDir::TempDir() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "megalaunch-test-XXXXXX").string();
+  std::string pattern =
+      (std::filesystem::temp_directory_path() / "megalaunch-test-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp " + pattern);
   path_ = pattern;
 }
