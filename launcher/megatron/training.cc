@@ -258,14 +258,30 @@ class Resolver {
   }
 
   void refuse(const std::string& key, bool at_odds) {
-    if (given(key) && at_odds)
-      complain(key, fmt::format("script {} cannot honour it{}", training_.script->name,
-                                own_mode() ? "" : "; leave the key out, or 'script' for own mode"));
+    if (!given(key) || !at_odds) return;
+    complain(
+        key,
+        own_mode()
+            ? fmt::format("has no effect on model {}; leave it out", training_.model.name)
+            : fmt::format("script {} cannot honour it; leave the key out, or 'script' for own mode",
+                          training_.script->name));
+  }
+
+  void refuse_in_own_mode() {
+    const Training& t = training_;
+    for (const char* key : {"data_index", "tokenizer"}) refuse(key, !is_gpt());
+    for (const char* key : {"batch.padding_length", "data.valid"}) refuse(key, is_gpt());
+    refuse("data.extra_valid", true);
+    refuse("optimizer.offload", is_gpt() && t.offload != Settings::Offload::kNone);
+    refuse("activations.mode", is_gpt() && t.activations == Settings::Activations::kOffload);
+    refuse("data.type", is_gpt() && t.data_type == Settings::DataType::kRaw);
+    refuse("data.packing", is_gpt() && t.packing);
+    refuse("train.mode", is_gpt() && t.mode == Settings::Mode::kFinetune);
   }
 
   void refuse_what_cannot_be_honoured() {
     const Training& t = training_;
-    if (own_mode()) return;
+    if (own_mode()) return refuse_in_own_mode();
     const bool gpt = is_gpt_script();
     refuse("train.mode", gpt != (t.mode == Settings::Mode::kDatalist));
     for (const char* key :
