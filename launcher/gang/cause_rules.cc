@@ -76,8 +76,8 @@ std::vector<YAML::Node> items_of(const YAML::Node& node) {
 
 WrittenRule read_rule(const YAML::Node& node) {
   check_keys(node,
-             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "certain",
-              "retries", "repeat_ends", "needs_progress", "advice"},
+             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "stopping",
+              "certain", "retries", "repeat_ends", "needs_progress", "advice"},
              "a rule");
   WrittenRule written;
   CauseRule& rule = written.rule;
@@ -94,6 +94,7 @@ WrittenRule read_rule(const YAML::Node& node) {
   rule.fold_case = flag("fold_case", false);
   rule.victim = flag("victim", false);
   rule.weak = flag("weak", false);
+  rule.stopping = flag("stopping", false);
   rule.certain = flag("certain", true);
   if (node["match"]) {
     for (const YAML::Node& item : items_of(node["match"])) {

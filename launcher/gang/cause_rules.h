@@ -56,6 +56,8 @@ struct CauseRule {
   bool victim = false;  ///< the usual symptom of a failure elsewhere: a cause only when nothing
                         ///< better is found
   bool weak = false;    ///< counts only when no other rule says anything about the rank
+  bool stopping =
+      false;  ///< how a rank also ends when it is stopped: a cause only when no rank has another
   bool certain = true;  ///< false: other causes look the same
   RetryHabit habit;     ///< the kind's, with what the rule overrides
   std::string advice;

@@ -13,8 +13,8 @@ namespace {
 /// One rule's match. Smaller is stronger.
 struct Match {
   bool before_progress = false;
-  bool victim = false;
   bool weak = false;
+  bool victim = false;
   size_t rule = 0;
   size_t index = 0;  ///< of the line
 
@@ -40,6 +40,31 @@ std::string_view matched_part(std::string_view text) {
   text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   return text;
 }
+
+size_t indentation(std::string_view text) {
+  return std::min(text.find_first_not_of(' '), text.size());
+}
+
+/// Follows a log line by line and knows which lines a Python traceback quotes from the program:
+/// their words are code, not messages ("raise RuntimeError('CUDA out of memory')" is in the source
+/// whatever was raised).
+class QuotedCode {
+ public:
+  bool includes(std::string_view text) {
+    const size_t indent = indentation(text);
+    if (text.substr(indent).starts_with("File \"") && text.find("\", line ") != text.npos) {
+      frame_ = indent;
+      return true;
+    }
+    if (frame_ != kNone && indent > frame_) return true;
+    frame_ = kNone;
+    return false;
+  }
+
+ private:
+  static constexpr size_t kNone = std::string_view::npos;
+  size_t frame_ = kNone;  ///< indentation of the last frame's "File ..." line
+};
 
 bool contains(const std::vector<int>& values, int value) {
   return std::find(values.begin(), values.end(), value) != values.end();
@@ -91,15 +116,18 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> last_exception;
   std::vector<Match> matches;
   std::vector<size_t> ids;
+  QuotedCode quoted;
   for (size_t i = 0; i < lines.size(); ++i) {
+    const std::string_view text = lines[i].text;
+    if (quoted.includes(text) || is_warning(text)) continue;
     ids.clear();
-    if (!is_warning(lines[i].text)) rules.patterns().match(matched_part(lines[i].text), ids);
+    rules.patterns().match(matched_part(text), ids);
     for (const size_t id : ids) {
       const CauseRule& rule = rules.rules()[id];
-      matches.push_back({false, rule.victim, rule.weak, id, i});
+      matches.push_back({false, rule.weak, rule.victim, id, i});
     }
-    if (is_progress(lines[i].text)) last_progress = i;
-    if (is_exception(lines[i].text)) last_exception = i;
+    if (is_progress(text)) last_progress = i;
+    if (is_exception(text)) last_exception = i;
   }
   Finding finding;
   finding.made_progress = last_progress.has_value();

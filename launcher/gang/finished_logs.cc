@@ -197,6 +197,7 @@ namespace {
 /// The files of one rank's directory, as one rank.
 Result<LoggedRank> read_rank_directory(const RankDirectory& directory, const CauseRules& rules) {
   LoggedRank rank;
+  rank.from_directory = true;
   rank.evidence = directory.evidence;
   rank.rank_known = directory.rank_known;
   rank.path = directory.path / "stderr.log";
@@ -238,6 +239,15 @@ Result<LoggedRank> read_rank_directory(const RankDirectory& directory, const Cau
   return rank;
 }
 
+/// torchrun's directories only hold local ranks. With one node these are the ranks.
+void name_ranks_of_one_run(std::vector<LoggedRank>& ranks) {
+  std::set<int> numbers;
+  for (const LoggedRank& rank : ranks)
+    if (rank.evidence.node_rank != 0 || !numbers.insert(rank.evidence.local_rank).second) return;
+  for (LoggedRank& rank : ranks)
+    if (rank.from_directory) rank.rank_known = true;
+}
+
 Status read_loose_file(const fs::path& path, const CauseRules& rules,
                        std::vector<LoggedRank>& ranks) {
   auto file = read_end(path);
@@ -272,6 +282,7 @@ Result<Diagnosis> diagnose(const std::vector<fs::path>& paths, const CauseRules&
         return fail(std::move(read).error());
     for (std::string& note : found->notes) diagnosis.notes.push_back(std::move(note));
   }
+  name_ranks_of_one_run(diagnosis.ranks);
   std::vector<Evidence> evidence;
   std::vector<Finding> findings;
   for (LoggedRank& rank : diagnosis.ranks) {

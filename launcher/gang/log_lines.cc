@@ -186,6 +186,21 @@ bool take_ray(std::string_view& text, LineLabel& label) {
   return true;
 }
 
+/// tqdm's " 13/620 [01:07<50:20,  4.98s/it]", not at its start and not one that loads or converts
+/// something.
+bool is_training_bar(std::string_view text) {
+  const size_t bar = text.find("%|");
+  if (bar == text.npos || text.find("?it/s") != text.npos || text.find(" 0/") != text.npos)
+    return false;
+  if (text.find("s/it") == text.npos && text.find("it/s") == text.npos) return false;
+  const size_t name = text.find_first_not_of(" 0123456789");
+  if (name >= bar) return true;
+  for (const std::string_view training :
+       {"Train", "train", "Epoch", "epoch", "Step", "step", "Iter", "iter"})
+    if (text.substr(name).starts_with(training)) return true;
+  return false;
+}
+
 bool starts_traceback(std::string_view text) {
   return text.find("Traceback (most recent call last)") != text.npos;
 }
@@ -256,12 +271,8 @@ bool is_progress(std::string_view text, std::optional<long>* iteration) {
       }
     }
   }
-  // transformers: "{'loss': 0.8533, 'grad_norm': ...}"; tqdm: " 13/620 [01:07<50:20,  4.98s/it]".
-  if (text.find("{'loss':") != text.npos) return true;
-  if (text.find("s/it]") != text.npos || text.find("it/s]") != text.npos ||
-      text.find("s/it,") != text.npos || text.find("it/s,") != text.npos)
-    return text.find("?it/s]") == text.npos && text.find(" 0/") == text.npos;
-  return false;
+  if (text.find("{'loss':") != text.npos) return true;  // transformers
+  return is_training_bar(text);
 }
 
 bool is_exception(std::string_view text) {

@@ -64,9 +64,14 @@ std::optional<size_t> earliest(std::vector<Candidate> candidates,
       ->index;
 }
 
-/// What a rank says of itself when it is stopped; such a line is not a cause.
+/// The rank was asked to end from outside, and somebody else's failure may be why.
+bool was_stopped(const Finding& finding) {
+  return finding.rule != nullptr && finding.rule->stopping;
+}
+
+/// What a rank says of itself when we stop it; such a line is not a cause.
 bool echo_of_stopping(const Finding& finding) {
-  return finding.kind == CauseKind::kSignal || finding.source == Finding::Source::kEnd ||
+  return was_stopped(finding) || finding.source == Finding::Source::kEnd ||
          finding.text.find("KeyboardInterrupt") != std::string::npos ||
          finding.text.find("SystemExit") != std::string::npos;
 }
@@ -129,14 +134,18 @@ Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings
   };
   const auto failed = [](const Evidence& one) { return !succeeded(one.end) && !one.stopped_by_us; };
 
-  verdict.first =
-      pick([&](const auto& one, const auto& finding) { return failed(one) && !finding.victim; });
+  verdict.first = pick([&](const auto& one, const auto& finding) {
+    return failed(one) && !finding.victim && !was_stopped(finding);
+  });
   const bool somebody_failed = std::any_of(evidence.begin(), evidence.end(), failed);
   if (!verdict.first && somebody_failed)
     verdict.first = pick([&](const auto& one, const auto& finding) {
       return one.stopped_by_us && finding.line != 0 && !finding.victim &&
              !echo_of_stopping(finding);
     });
+  if (!verdict.first)
+    verdict.first =
+        pick([&](const auto& one, const auto& finding) { return failed(one) && !finding.victim; });
   if (!verdict.first)
     verdict.first = pick([&](const auto& one, const auto&) { return failed(one); });
   if (!verdict.first) return verdict;

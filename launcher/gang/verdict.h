@@ -51,7 +51,10 @@ struct Verdict {
 /// V-4  When all that failed are victims, a rank that was stopped while it wrote down a cause of
 /// its own is first: it
 ///      had failed and had not ended yet. Its log must hold an error, not the stopping's own echo.
-/// V-5  When nobody has a cause, a lost node is first; else the earliest victim, and the verdict is
+/// V-5  A rank that something outside asked to end (SIGTERM and the like) is first only when nobody
+/// has another cause: its
+///      launcher may have stopped it because of that.
+/// V-6  When nobody has a cause, a lost node is first; else the earliest victim, and the verdict is
 /// not certain.
 Verdict decide(std::span<const Evidence> evidence, const CauseRules& rules);
 

@@ -63,6 +63,8 @@ TEST(LogLines, ProgressIsAnIterationOrAStep) {
   EXPECT_TRUE(is_progress("  2%|x  | 13/620 [01:07<50:20,  4.98s/it]"));
   EXPECT_TRUE(is_progress("{'loss': 0.8533, 'grad_norm': 4.8}"));
   EXPECT_FALSE(is_progress("  0%|          | 0/620 [00:00<?, ?it/s]"));
+  EXPECT_TRUE(is_progress("Train:  71%|#######1  | 480/672 [6:31:08<2:23:20, 44.79s/it]"));
+  EXPECT_FALSE(is_progress("Loading checkpoint shards: 100%|####| 2/2 [00:37<00:00, 18.62s/it]"));
   EXPECT_FALSE(is_progress("setting training iterations to 11920"));
 }
 

@@ -120,6 +120,39 @@ TEST(Verdict, AKillFromOutsideIsACauseAndMemoryExplainsIt) {
   EXPECT_TRUE(decide(evidence, rules()).certain);
 }
 
+TEST(Verdict, ASigtermFromOutsideIsACauseOnlyWhenNobodyHasAnother) {
+  std::vector evidence{rank(0, Signaled{15, false}, 10), rank(1, Exited{1}, 500, kReset)};
+  EXPECT_EQ(decide(evidence, rules()).first, 0U);
+  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kSignal);
+  evidence.push_back(rank(2, Exited{1}, 900, kOom));
+  EXPECT_EQ(decide(evidence, rules()).first, 2U);
+}
+
+TEST(Verdict, CodeThatATracebackQuotesIsNoMessage) {
+  const std::vector evidence{rank(
+      0, Exited{1}, 0,
+      "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\n"
+      "    raise OddError('CUDA out of memory')\n    ^^^^^^^^^^^^\nOddError: something else\n")};
+  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kUnknown);
+  EXPECT_EQ(decide(evidence, rules()).text, "OddError: something else");
+}
+
+TEST(Verdict, AWarningIsNoCause) {
+  const std::vector evidence{rank(0, Exited{1}, 0,
+                                  "[W socket.cpp:601] [c10d] cannot be retrieved (gai error: -2 - "
+                                  "Name or service not known).\n")};
+  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kUnknown);
+}
+
+TEST(Verdict, WhatWasSurvivedIsNoCause) {
+  const std::vector evidence{rank(0, Exited{1}, 0,
+                                  "FileNotFoundError: [Errno 2] No such file or directory: "
+                                  "'cache'\n iteration 5/ 10 | loss: 1\n"
+                                  "torch.OutOfMemoryError: CUDA out of memory.\n")};
+  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kOutOfMemory);
+  EXPECT_TRUE(decide(evidence, rules()).made_progress);
+}
+
 TEST(Verdict, AnErrorFilesWholeSecondIsATieWithEndsWithinIt) {
   // Rank 0's exception is known to the second only; rank 1 was killed within that second. A known
   // cause wins over an unknown one.

@@ -1,0 +1,215 @@
+#include "launcher/gang/finished_logs.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "launcher/gang/failure_report.h"
+#include "launcher/gang/log_directory.h"
+#include "launcher/gang/log_lines.h"
+#include "launcher/gang/torchrun_report.h"
+#include "tests/lib/temp_dir.h"
+
+namespace megalaunch {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+const char* const kOom =
+    "Traceback (most recent call last):\n  File \"t.py\", line 1\ntorch.OutOfMemoryError: CUDA out "
+    "of memory.\n";
+const char* const kReset =
+    "RuntimeError: [../gloo/transport/tcp/pair.cc:598] Connection closed by peer [10.0.0.1]:1\n";
+
+const CauseRules& rules() {
+  static const CauseRules kRules = CauseRules::built_in();
+  return kRules;
+}
+
+Diagnosis diagnosis_of(const std::vector<std::filesystem::path>& paths) {
+  auto result = diagnose(paths, rules());
+  EXPECT_TRUE(result) << (result ? "" : result.error().message);
+  return result ? *std::move(result) : Diagnosis{};
+}
+
+TEST(FinishedLogs, TorchrunsDirectoriesOfSeveralNodesAreOneRun) {
+  const TempDir dir;
+  dir.write("job_a1b2c3d4/attempt_0/0/stderr.log", kReset);
+  dir.write("job_a1b2c3d4/attempt_0/1/stderr.log", kReset);
+  dir.write("job_e5f6g7h8/attempt_0/0/stderr.log", "[rank2]: " + std::string(kReset));
+  dir.write("job_e5f6g7h8/attempt_0/1/stderr.log", kOom);
+  dir.write("job_e5f6g7h8/attempt_0/1/stdout.log", "[rank3]: loading\n");
+  const Diagnosis found = diagnosis_of({dir.path()});
+  ASSERT_THAT(found.ranks, SizeIs(4));
+  EXPECT_EQ(found.verdict.kind, CauseKind::kOutOfMemory);
+  const LoggedRank& first = found.ranks[*found.verdict.first];
+  EXPECT_TRUE(first.rank_known);
+  EXPECT_EQ(first.evidence.rank, 3) << "its own prefix knows the global rank";
+  EXPECT_EQ(first.path, dir.path() / "job_e5f6g7h8/attempt_0/1/stderr.log");
+  EXPECT_EQ(first.finding.line, 3U);
+  EXPECT_THAT(found.verdict.victims, SizeIs(3));
+}
+
+TEST(FinishedLogs, OneNodesLocalRanksAreItsRanks) {
+  const TempDir dir;
+  dir.write("none_x/attempt_0/0/stderr.log", kReset);
+  dir.write("none_x/attempt_0/5/stderr.log", kOom);
+  const Diagnosis found = diagnosis_of({dir.path() / "none_x"});
+  EXPECT_EQ(found.ranks[*found.verdict.first].evidence.rank, 5);
+  EXPECT_TRUE(found.ranks[*found.verdict.first].rank_known);
+}
+
+TEST(FinishedLogs, TheLastAttemptCounts) {
+  const TempDir dir;
+  dir.write("run_x/attempt_0/0/stderr.log", kOom);
+  dir.write("run_x/attempt_9/0/stderr.log", kOom);
+  dir.write("run_x/attempt_10/0/stderr.log", "ValueError: x\n");
+  const Diagnosis found = diagnosis_of({dir.path()});
+  EXPECT_EQ(found.verdict.kind, CauseKind::kConfig);
+  ASSERT_THAT(found.notes, SizeIs(1));
+  EXPECT_THAT(found.notes[0], HasSubstr("attempt 10 is diagnosed"));
+}
+
+TEST(FinishedLogs, AnErrorFileNamesTheRootWithoutALog) {
+  const TempDir dir;
+  dir.write("r_x/attempt_0/0/stderr.log", kReset);
+  dir.write("r_x/attempt_0/1/stderr.log", "");
+  dir.write(
+      "r_x/attempt_0/1/error.json",
+      R"({"message": {"message": "KeyError: 'x'", "extraInfo": {"py_callstack": "Traceback\nKeyError: 'x'", "timestamp": "1730996841"}}})");
+  const Diagnosis found = diagnosis_of({dir.path()});
+  EXPECT_EQ(found.verdict.kind, CauseKind::kConfig);
+  EXPECT_EQ(found.ranks[*found.verdict.first].path.filename(), "error.json");
+  EXPECT_THAT(found.verdict.lines, SizeIs(2));
+}
+
+/// A run of ours as the agents leave it: a report beside the ranks' logs.
+TEST(FinishedLogs, OurReportKnowsTheEndsThatLogsDoNot) {
+  const TempDir dir;
+  std::vector<Evidence> evidence(4);
+  for (int i = 0; i < 4; ++i) {
+    Evidence& one = evidence[static_cast<size_t>(i)];
+    one.rank = i;
+    one.node_rank = i / 2;
+    one.local_rank = i % 2;
+    one.host = "node" + std::to_string(i / 2);
+    one.end = Exited{1};
+    one.stderr_tail = kReset;
+    dir.write(fmt::format("run/attempt_2/{}/{}/stderr.log", i / 2, i % 2), i == 3 ? "" : kReset);
+  }
+  evidence[3].end = Signaled{9, false};  // killed, without a word
+  evidence[3].stderr_tail.clear();
+  evidence[0].stopped_by_us = true;
+  const Verdict verdict = decide(evidence, rules());
+  const RestartDecision decision = decide_restart({}, {}, verdict, evidence[3].end, {});
+  dir.write("run/attempt_2/report.json", report_json({}, evidence, verdict, decision).dump());
+
+  const Diagnosis found = diagnosis_of({dir.path() / "run"});
+  ASSERT_TRUE(found.verdict.first);
+  const LoggedRank& first = found.ranks[*found.verdict.first];
+  EXPECT_EQ(found.verdict.kind, CauseKind::kSignal);
+  EXPECT_EQ(first.evidence.rank, 3);
+  EXPECT_EQ(first.evidence.host, "node1");
+  EXPECT_THAT(found.verdict.victims, SizeIs(2)) << "rank 0 was stopped";
+}
+
+TEST(FinishedLogs, OneFileOfManyRanksIsTakenApartAndItsOrderIsTime) {
+  const auto ranks = read_log_text(
+      "[default1]:ValueError: second\n[default0]:starting\n[default2]:ValueError: third\n",
+      "all.log", WallTime{}, rules());
+  ASSERT_THAT(ranks, SizeIs(3));
+  std::vector<Evidence> evidence;
+  std::vector<Finding> findings;
+  for (const LoggedRank& rank : ranks) {
+    evidence.push_back(rank.evidence);
+    findings.push_back(rank.finding);
+  }
+  evidence[0].stopped_by_us = true;
+  const Verdict verdict = decide(evidence, findings, rules());
+  EXPECT_EQ(evidence[*verdict.first].rank, 1);
+}
+
+TEST(FinishedLogs, LocalAndGlobalPrefixesOfOneRankBelongTogether) {
+  const auto ranks = read_log_text(
+      "[default4]:[rank20]: Traceback (most recent call "
+      "last):\n[default4]:starting\n[default5]:[rank21]: x\n",
+      "l", WallTime{}, rules());
+  ASSERT_THAT(ranks, SizeIs(2));
+  EXPECT_EQ(ranks[0].evidence.rank, 20);
+  EXPECT_EQ(ranks[1].evidence.rank, 21);
+}
+
+TEST(FinishedLogs, AFilesNameGivesTheRankThatItsLinesDoNot) {
+  const TempDir dir;
+  const auto first = dir.write("rank_7.log", kOom);
+  const auto other = dir.write("rank_2.log", kReset);
+  const Diagnosis found = diagnosis_of({other, first});
+  EXPECT_EQ(found.ranks[*found.verdict.first].evidence.rank, 7);
+}
+
+TEST(FinishedLogs, ALogWithoutFailureHasNoFirst) {
+  const TempDir dir;
+  const Diagnosis found = diagnosis_of({dir.write("fine.log", " iteration 5/ 5 | done\n")});
+  EXPECT_EQ(found.verdict.first, std::nullopt);
+}
+
+TEST(FinishedLogs, PathsThatAreNotThereAreNamed) {
+  const TempDir dir;
+  const auto missing = diagnose({dir.path() / "nothing"}, rules());
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().kind, Error::Kind::kUsage);
+  EXPECT_THAT(missing.error().message, HasSubstr("nothing: no such file"));
+  EXPECT_THAT(diagnose({dir.path()}, rules()).error().message, HasSubstr("no logs below it"));
+}
+
+TEST(FinishedLogs, ATailAgainstAllRulesTakesMilliseconds) {
+  std::string tail;
+  while (tail.size() < Evidence::kMaxTail)
+    tail +=
+        "[rank3]: RuntimeError: NCCL CUDA error memory Traceback File \"x.py\", line 3, in f "
+        "connection timed out by peer\n";
+  tail.resize(Evidence::kMaxTail);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto ranks = read_log_text(tail, "l", WallTime{}, rules());
+  const auto took = std::chrono::steady_clock::now() - begin;
+  EXPECT_THAT(ranks, SizeIs(1));
+  EXPECT_LT(took, milliseconds(200))
+      << "5 ms in a release build; sanitizers and a busy machine are slower";
+  RecordProperty(
+      "microseconds",
+      static_cast<int>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+  std::printf(
+      "one tail of 64 KiB: %ld us\n",
+      static_cast<long>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+}
+
+TEST(TorchrunReport, GivesEachRankOnceWithItsEnd) {
+  const std::string text =
+      "E1223 05:17:58 api.py:874] failed (exitcode: -9) local_rank: 5 (pid: 2630) of binary: "
+      "/usr/bin/python\n"
+      "Failures:\n[1]:\n  host      : a.b\n  rank      : 0 (local_rank: 0)\n  exitcode  : -15 "
+      "(pid: 5070)  (SIGTERM)\n"
+      "Root Cause (first observed failure):\n[0]:\n  host      : w0\n  rank      : 13 (local_rank: "
+      "5)\n  exitcode  : -9 (pid: 2630)\n";
+  const auto found = find_torchrun_report(split_log(text));
+  ASSERT_THAT(found, SizeIs(2));
+  EXPECT_TRUE(found[0].stopped_by_torchrun());
+  EXPECT_EQ(found[1].rank, 13);
+  EXPECT_EQ(found[1].local_rank, 5);
+  EXPECT_EQ(found[1].host, "w0");
+  EXPECT_EQ(found[1].end, RankEnd(Signaled{9, false}));
+  EXPECT_FALSE(found[1].stopped_by_torchrun()) << "torchrun calls it the root cause";
+}
+
+TEST(TorchrunReport, AnExitCodeOutsideOfAReportIsNone) {
+  EXPECT_THAT(
+      find_torchrun_report(split_log("  exitcode  : 7 (pid: 3)\n  rank : x\nexitcode: 3\n")),
+      IsEmpty());
+}
+
+}  // namespace
+}  // namespace megalaunch
