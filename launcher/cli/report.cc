@@ -9,6 +9,10 @@
 
 #include "launcher/cli/command.h"
 #include "launcher/cli/exit_code.h"
+#include "launcher/gang/cause_rules.h"
+#include "launcher/gang/finding.h"
+#include "launcher/gang/finished_logs.h"
+#include "launcher/gang/log_lines.h"
 #include "launcher/results/card.h"
 #include "launcher/results/log_files.h"
 #include "launcher/results/measured_run.h"
@@ -28,30 +32,70 @@ struct Flags {
   SummaryOptions summary;
 };
 
-/// The rows of everything the command line names. A run that cannot be read is a warning: the
-/// others still make a table.
+constexpr const char* kOutOfMemory = "oom";  // an outcome of its own in the tables that people make
+
+/// In place of the error text that a table's author wrote down: the kind of cause that it shows,
+/// where the rules know it.
+void name_cause(RunRecord& record, const CauseRules& rules) {
+  if (record.outcome == kOutOfMemory && record.cause.empty())
+    record.cause = to_string(CauseKind::kOutOfMemory);
+  if (record.cause.empty() || parse_cause_kind(record.cause)) return;
+  const Finding finding = find_cause(split_log(record.cause), rules);
+  if (finding.kind != CauseKind::kUnknown) record.cause = to_string(finding.kind);
+}
+
+/// The cause in the logs of a run that nobody recorded and that did not come to its end.
+void find_cause_in_logs(RunRecord& record, const RunFiles& files, const CauseRules& rules) {
+  if (!files.record_directory.empty() || files.logs.empty() || record.outcome == "ok") return;
+  const auto diagnosis = diagnose(files.logs, rules);
+  if (!diagnosis || diagnosis->verdict.kind == CauseKind::kUnknown) return;
+  if (record.outcome.empty()) {
+    if (!diagnosis->verdict.certain) return;  // it may still run
+    record.outcome = diagnosis->verdict.kind == CauseKind::kOutOfMemory ? kOutOfMemory : "error";
+  }
+  record.cause = to_string(diagnosis->verdict.kind);
+}
+
+Status add_table(const std::string& path, const Flags& flags, const CauseRules& rules,
+                 std::vector<RunSummary>& rows) {
+  auto table = read_measured_table(path);
+  if (!table) return fail(std::move(table).error());
+  for (RunSummary& row : *table) {
+    name_cause(row.record, rules);
+    derive(row, flags.summary);
+    rows.push_back(std::move(row));
+  }
+  return {};
+}
+
+/// A run that cannot be read is a warning: the others still make a table.
+Status add_runs(const std::string& path, const Flags& flags, const CauseRules& rules,
+                const Log& log, std::vector<RunSummary>& rows) {
+  const auto runs = find_runs(path);
+  if (!runs) return fail(runs.error());
+  if (runs->empty()) log.warn("{}: no run.json and no logs below it", path);
+  for (const RunFiles& files : *runs) {
+    auto run = read_measured_run(files);
+    if (!run) {
+      log.warn("left out: {}", run.error().message);
+      continue;
+    }
+    find_cause_in_logs(run->record, files, rules);
+    rows.push_back(summarize(std::move(*run), flags.summary));
+  }
+  return {};
+}
+
+/// The rows of everything the command line names.
 Result<std::vector<RunSummary>> collect(const Flags& flags, const Log& log) {
+  const CauseRules rules = CauseRules::built_in();
   std::vector<RunSummary> rows;
-  for (const std::string& path : flags.tables) {
-    auto table = read_measured_table(path);
-    if (!table) return fail(std::move(table).error());
-    for (RunSummary& row : *table) {
-      derive(row, flags.summary);
-      rows.push_back(std::move(row));
-    }
-  }
-  for (const std::string& path : flags.paths) {
-    auto runs = find_runs(path);
-    if (!runs) return fail(std::move(runs).error());
-    if (runs->empty()) log.warn("{}: no run.json and no logs below it", path);
-    for (const RunFiles& files : *runs) {
-      auto run = read_measured_run(files);
-      if (!run)
-        log.warn("left out: {}", run.error().message);
-      else
-        rows.push_back(summarize(std::move(*run), flags.summary));
-    }
-  }
+  for (const std::string& path : flags.tables)
+    if (auto added = add_table(path, flags, rules, rows); !added)
+      return fail(std::move(added).error());
+  for (const std::string& path : flags.paths)
+    if (auto added = add_runs(path, flags, rules, log, rows); !added)
+      return fail(std::move(added).error());
   return rows;
 }
 

@@ -95,7 +95,9 @@ std::string activations_from(const Settings& settings) {
   if (is_given(granularity)) return std::string(granularity);
   if (is_given(get(settings, "recompute_activations"))) return "selective";
   if (is_given(get(settings, "cpu_offloading"))) return "offload";
-  return "none";
+  return settings.contains("micro_batch_size")
+             ? "none"
+             : "";  // only a whole list or command says so by its silence
 }
 
 RunRecord record_from(const Settings& settings) {
@@ -118,7 +120,8 @@ RunRecord record_from(const Settings& settings) {
   take(settings, "global_batch_size", record.gbs);
   take(settings, "seq_length", record.seq);
   take(settings, "num_layers_per_virtual_pipeline_stage", record.virtual_stage_layers);
-  record.activations = activations_from(settings);
+  if (std::string word = activations_from(settings); !word.empty())
+    record.activations = std::move(word);
   return record;
 }
 

@@ -80,14 +80,14 @@ std::optional<std::string> memory_flag(const MeasuredRun& run) {
   const RunRecord& record = run.record;
   const int stages = record.pp.value_or(1);
   if (stages <= 1 || !record.gpus || *record.gpus < stages) return std::nullopt;
-  const int ranks_per_stage =
-      *record.gpus / stages;  // pipeline stages are the outermost order of ranks
-  std::set<int> seen;
+  const std::int64_t ranks_per_stage =
+      *record.gpus / stages;  // stages are the outermost order of ranks
+  std::set<std::int64_t> seen;
   if (!run.gpu_memory_mib.empty()) {
     if (!record.nodes || *record.nodes <= 0) return std::nullopt;
-    const int ranks_per_node = *record.gpus / *record.nodes;
+    const std::int64_t ranks_per_node = *record.gpus / *record.nodes;
     for (const auto& [where, mib] : run.gpu_memory_mib)
-      seen.insert((where.first * ranks_per_node + where.second) / std::max(ranks_per_stage, 1));
+      seen.insert((where.first * ranks_per_node + where.second) / ranks_per_stage);
   } else {
     for (const auto& [rank, mib] : run.rank_memory_mib) seen.insert(rank / ranks_per_stage);
   }

@@ -100,8 +100,13 @@ void value_from_json(const json& value, std::optional<WallTime>& time) {
   time = std::chrono::system_clock::from_time_t(::timegm(&utc));
 }
 void value_from_json(const json& value, ModelSize& size) {
-  size = {value.at("layers"),        value.at("hidden"),       value.at("ffn"),
-          value.at("heads"),         value.at("query_groups"), value.at("vocabulary"),
+  const auto integer = [&](const char* key) {
+    std::optional<std::int64_t> number;
+    value_from_json(value.at(key), number);
+    return *number;
+  };
+  size = {integer("layers"),         integer("hidden"),       integer("ffn"),
+          integer("heads"),          integer("query_groups"), integer("vocabulary"),
           value.value("gated", true)};
 }
 

@@ -88,6 +88,16 @@ struct ReadKnown {
   }
 };
 
+/// The integer at `key`; what is there and is none is damage, what is not there is `missing`.
+template <class Integer = std::int64_t>
+Integer integer_at(const json& object, const char* key, std::optional<Integer> missing = {}) {
+  const auto found = object.find(key);
+  if (found == object.end() && missing) return *missing;
+  if (found == object.end() || !found->is_number_integer())
+    throw json::other_error::create(501, "no integer", &object);
+  return found->get<Integer>();
+}
+
 WallTime time_from(const json& value) {
   constexpr double kLatest = 9e9;  // the clock ends in 2262
   const auto since_1970 = value.get<double>();
@@ -99,19 +109,19 @@ WallTime time_from(const json& value) {
 Sample sample_from(const json& object) {
   Sample sample;
   sample.at = time_from(object.at("t"));
-  sample.generation = object.value("generation", 0);
+  sample.generation = integer_at<int>(object, "generation", 0);
   const auto& kind = object.at("kind").get_ref<const std::string&>();
   if (kind == "iteration") {
-    SampledIteration iteration{object.value("rank", 0), {}};
-    iteration.values.iteration = object.at("iteration").get<std::int64_t>();
+    SampledIteration iteration{integer_at<int>(object, "rank", 0), {}};
+    iteration.values.iteration = integer_at(object, "iteration");
     for_each_iteration_field(ReadKnown{object}, iteration.values);
     sample.what = iteration;
   } else if (kind == "memory") {
-    sample.what = SampledMemory{object.value("rank", 0), object.at("mib").get<double>()};
+    sample.what = SampledMemory{integer_at<int>(object, "rank", 0), object.at("mib").get<double>()};
   } else if (kind == "gpu") {
-    SampledGpu gpu{object.value("node", 0), {}};
-    gpu.values.gpu = object.at("gpu").get<int>();
-    gpu.values.xid_errors = object.value("xid", std::int64_t{0});
+    SampledGpu gpu{integer_at<int>(object, "node", 0), {}};
+    gpu.values.gpu = integer_at<int>(object, "gpu");
+    gpu.values.xid_errors = integer_at(object, "xid", std::optional<std::int64_t>(0));
     for_each_gpu_field(ReadKnown{object}, gpu.values);
     sample.what = gpu;
   } else {

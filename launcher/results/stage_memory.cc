@@ -1,9 +1,12 @@
 #include "launcher/results/stage_memory.h"
 
+#include <cmath>
+
 namespace megalaunch {
 namespace {
 
 constexpr double kMiB = 1024 * 1024;
+constexpr std::int64_t kMaxLayers = 10'000;
 constexpr double kFixedMiB = 5777;  // context, communication buffers, fragmentation
 
 }  // namespace
@@ -13,25 +16,24 @@ std::optional<std::vector<double>> expected_stage_memory_mib(const RunRecord& r)
   if (r.activations == "offload" || (r.precision != "fp8" && r.precision != "bf16"))
     return std::nullopt;
   const int stages = *r.pp;
-  const int cp_size = r.cp.value_or(1);
-  if (stages <= 0 || *r.tp <= 0 || cp_size <= 0 || *r.gpus < *r.tp * stages * cp_size)
-    return std::nullopt;
+  const double cp = r.cp.value_or(1);
+  const double tp = *r.tp;
+  const double dp = std::floor(*r.gpus / (tp * stages * cp));
+  if (tp < 1 || stages < 1 || cp < 1 || dp < 1) return std::nullopt;
+  if (stages > r.size.layers || r.size.layers > kMaxLayers) return std::nullopt;
 
   const bool fp8 = r.precision == "fp8";
   const auto h = static_cast<double>(r.size.hidden);
   const double f_over_h = static_cast<double>(r.size.ffn) / h;
   const double groups =
       static_cast<double>(r.size.query_groups) / static_cast<double>(r.size.heads);
-  const double tp = *r.tp;
-  const double cp = cp_size;
-  const double dp = *r.gpus / (*r.tp * stages * cp_size);
   const std::int64_t layers = r.size.layers / stages;  // of a stage
   const std::int64_t chunk = r.virtual_stage_layers.value_or(0);
   const std::int64_t chunks = chunk > 0 ? layers / chunk : 1;
 
   const double layer_parameters = (2 * h * h * (1 + groups) + 3 * h * h * f_over_h) / tp + 2 * h;
   const double embedding = static_cast<double>(r.size.vocabulary) * h / tp;
-  const double tokens = static_cast<double>(*r.seq * r.mbs.value_or(1)) / cp;
+  const double tokens = static_cast<double>(*r.seq) * static_cast<double>(r.mbs.value_or(1)) / cp;
   const double x = fp8 ? 1 : 2;  // bytes of a saved input
   const double y = fp8 ? 3 : 2;
   const double per_token = (2 + x) + 2 * (1 + 2 * groups) + y + (2 + x) + (4 + x) * f_over_h;
