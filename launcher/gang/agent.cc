@@ -118,6 +118,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   }
 
   void carry_out(const TellOrder& tell) {
+    if (tell.text.find('\n') == std::string::npos) return log.warn("{}", tell.text);
     for (std::string_view rest = tell.text; !rest.empty();) {
       const size_t newline = rest.find('\n');
       pump.message(rest.substr(0, newline));

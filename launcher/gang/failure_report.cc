@@ -83,14 +83,28 @@ Json list_json(std::span<const Evidence> evidence, const Verdict& verdict,
   return list;
 }
 
+/// What the rank wrote last, for a failure whose own lines say nothing: at most `limit` lines.
+std::vector<std::string> last_lines(std::string_view tail, size_t limit) {
+  std::vector<std::string> lines;
+  while (!tail.empty() && lines.size() < limit) {
+    if (tail.ends_with('\n')) tail.remove_suffix(1);
+    const size_t newline = tail.rfind('\n');
+    const size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
+    lines.insert(lines.begin(), std::string(tail.substr(begin)));
+    tail = tail.substr(0, begin);
+  }
+  return lines;
+}
+
 }  // namespace
 
 std::string report_text(const ReportFacts& facts, std::span<const Evidence> evidence,
                         const Verdict& verdict, const RestartDecision& decision) {
   std::string text;
   const auto out = std::back_inserter(text);
-  fmt::format_to(out, "---- {}: generation {} failed ({} ranks on {} nodes, {}) ----\n", facts.job,
-                 facts.generation, facts.ranks, facts.nodes, time_text(facts.ended));
+  fmt::format_to(out, "---- {}: generation {} failed ({} rank{} on {} node{}, {}) ----\n",
+                 facts.job, facts.generation, facts.ranks, facts.ranks == 1 ? "" : "s", facts.nodes,
+                 facts.nodes == 1 ? "" : "s", time_text(facts.ended));
   if (!verdict.first) {
     fmt::format_to(out, "No rank failed by itself.\nDecision: {}\n", decision.reason);
     return text;
@@ -107,6 +121,13 @@ std::string report_text(const ReportFacts& facts, std::span<const Evidence> evid
   if (!verdict.lines.empty()) {
     text += "Lines:\n";
     for (const std::string& line : verdict.lines) fmt::format_to(out, "  | {}\n", printable(line));
+  }
+  // With a traceback or a deciding line the reader has what matters; else the end of stderr is the
+  // best there is.
+  if (verdict.lines.empty() && !first.stderr_tail.empty()) {
+    text += "Last lines of its stderr:\n";
+    for (const std::string& line : last_lines(first.stderr_tail, 10))
+      fmt::format_to(out, "  | {}\n", printable(line));
   }
   if (!verdict.alike.empty())
     fmt::format_to(out, "Alike:    {} more failed of the same: rank {}\n", verdict.alike.size(),

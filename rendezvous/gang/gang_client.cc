@@ -25,6 +25,9 @@ constexpr milliseconds kLongestRetry{1000};
 constexpr seconds kConnectPatience{5};
 constexpr seconds kHandshakePatience{10};
 constexpr seconds kTellEvery{10};
+constexpr seconds kSecondLook{1};
+/// Error::code of a refusal that may end: node 0 is there, but does not want us now.
+constexpr int kRefusedForNow = 1;
 
 std::string text_field(const json& message, const char* name) {
   const auto found = message.find(name);
@@ -73,12 +76,19 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     const auto deadline = std::chrono::steady_clock::now() + self->options.join_timeout;
     auto last_told = std::chrono::steady_clock::now();
     milliseconds pause = kFirstRetry;
+    std::optional<SteadyTime> refused_since;
     for (;;) {
       auto joined = co_await try_once(self, attempt, details, deadline);
       if (!self->is_current(attempt)) co_return;
       if (joined) break;
       const auto now = std::chrono::steady_clock::now();
-      if (joined.error().kind == Error::Kind::kRefused) {
+      if (joined.error().code != kRefusedForNow)
+        refused_since.reset();
+      else if (!refused_since)
+        refused_since = now;
+      const bool refused_for_long =
+          refused_since && now - *refused_since > self->options.heartbeat_timeout + kSecondLook;
+      if (joined.error().kind == Error::Kind::kRefused || refused_for_long) {
         if (self->events.on_refused) self->events.on_refused(joined.error().message);
         co_return;
       }
@@ -185,8 +195,9 @@ struct GangClient::State : std::enable_shared_from_this<State> {
 
   static std::optional<Error> refusal_in(const json& message) {
     if (text_field(message, "type") != "refuse") return std::nullopt;
-    return Error{message.value("final", true) ? Error::Kind::kRefused : Error::Kind::kUnavailable,
-                 0, text_field(message, "reason")};
+    if (message.value("final", true))
+      return Error{Error::Kind::kRefused, 0, text_field(message, "reason")};
+    return Error{Error::Kind::kUnavailable, kRefusedForNow, text_field(message, "reason")};
   }
 
   static asio::awaitable<std::string> listen(std::shared_ptr<State> self, uint64_t attempt) {

@@ -34,7 +34,9 @@ class GangClient {
   struct Events {
     std::function<void(const nlohmann::json& welcome)> on_welcome;
     std::function<void(const nlohmann::json& message)> on_message;
-    /// Node 0 does not want us, or we do not trust it. Trying again is useless.
+    /// Node 0 does not want us, or we do not trust it: for good, or still a second after the
+    /// heartbeat time-out, by when a dead agent in our place would be forgotten. Trying again is
+    /// useless.
     std::function<void(const std::string& reason)> on_refused;
     /// The join time-out passed before a welcome; the text says what was tried last.
     std::function<void(const std::string& why)> on_unreachable;

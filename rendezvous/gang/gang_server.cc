@@ -24,6 +24,7 @@ using nlohmann::json;
 using ConnectionPtr = std::shared_ptr<GangConnection>;
 
 constexpr seconds kHandshakePatience{10};
+constexpr seconds kTellRefusalEvery{30};
 
 std::string text_field(const json& message, const char* name) {
   const auto found = message.find(name);
@@ -69,7 +70,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
   static asio::awaitable<void> serve(std::shared_ptr<State> self, ConnectionPtr connection) {
     const auto details = co_await shake_hands(self, connection);
     if (!details) {
-      self->log.warn("refused an agent at {}: {}", connection->peer(), details.error().message);
+      self->tell_refusal(*connection, details.error().message);
       connection->send_last(
           refusal(details.error().message, details.error().kind != Error::Kind::kUnavailable));
       co_return;
@@ -79,7 +80,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
                        ? self->events.on_join(id, *details, connection->peer_address())
                        : Result<json>(fail(Error::Kind::kUnavailable, "node 0 is shutting down"));
     if (!welcome) {
-      self->log.warn("refused an agent at {}: {}", connection->peer(), welcome.error().message);
+      self->tell_refusal(*connection, welcome.error().message);
       connection->send_last(
           refusal(welcome.error().message, welcome.error().kind != Error::Kind::kUnavailable));
       co_return;
@@ -92,6 +93,17 @@ struct GangServer::State : std::enable_shared_from_this<State> {
     const std::string why = co_await listen(self, connection, id);
     connection->close();
     if (self->members.erase(id) > 0 && self->events.on_lost) self->events.on_lost(id, why);
+  }
+
+  /// An agent that is refused may knock again and again; the same words are said once in a while.
+  void tell_refusal(const GangConnection& connection, const std::string& reason) {
+    const std::string text =
+        fmt::format("refused an agent at {}: {}", connection.peer_address(), reason);
+    const auto now = std::chrono::steady_clock::now();
+    if (text == last_refusal && now - last_refusal_told < kTellRefusalEvery) return;
+    last_refusal = text;
+    last_refusal_told = now;
+    log.warn("{}", text);
   }
 
   static asio::awaitable<Result<json>> shake_hands(std::shared_ptr<State> self,
@@ -164,6 +176,8 @@ struct GangServer::State : std::enable_shared_from_this<State> {
   Log log;
   Events events;
   MemberId last_id = 0;
+  std::string last_refusal;
+  SteadyTime last_refusal_told{};
   std::map<MemberId, ConnectionPtr> members;
 };
 
