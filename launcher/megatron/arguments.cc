@@ -96,8 +96,10 @@ class PatchArguments {
            t_.padding_length.text});
     args_({"--log-interval", "1", "--log-throughput", "--eval-interval", "10000", "--eval-iters",
            "10", "--save-interval", t_.save_interval.text, "--tensorboard-queue-size", "1",
-           "--tensorboard-dir", t_.tensorboard_dir, "--log-timers-to-tensorboard",
-           "--log-batch-size-to-tensorboard", "--log-validation-ppl-to-tensorboard"});
+           "--tensorboard-dir", t_.tensorboard_dir, "--log-timers-to-tensorboard"});
+    // Releases of 2026 do not know the first of these.
+    args_.when(t_.script != nullptr, {"--log-batch-size-to-tensorboard"});
+    args_({"--log-validation-ppl-to-tensorboard"});
     args_({"--tensor-model-parallel-size", t_.tp.text, "--pipeline-model-parallel-size", t_.pp.text,
            "--context-parallel-size", t_.cp.text});
     const bool load_optimizer = resume_ && resume_->optimizer && keeps_optimizer();
