@@ -53,6 +53,7 @@ struct ContractOverrides {
 struct HostFacts {
   std::optional<int> gpus;        ///< GPUs of this machine; nothing when unknown or none
   std::optional<int> drawn_port;  ///< the random port that `dsw` uses
+  bool only_looks = false;        ///< nothing is started: several local nodes need no endpoint
 };
 
 /// A variable that is missing or makes no sense. The message names it.

@@ -70,7 +70,7 @@ std::vector<Check> check_command_paths(const Job& job, const LaunchPlan& plan) {
 
 int check(const CheckFlags& flags, const CommandContext& context) {
   const PlannedJob planned =
-      plan_job(flags.job, context.environment, {count_gpus(), std::nullopt}, SystemClock().wall());
+      plan_job(flags.job, context.environment, {count_gpus(), std::nullopt, true}, SystemClock().wall());
   if (!planned.errors.empty()) {
     for (const JobError& error : planned.errors) context.log.error("{}", error.to_string());
     if (flags.json)

@@ -29,6 +29,8 @@ int run_command_line(int argc, const char* const* argv, CommandContext& context)
   add_render_command(app, context);
   add_check_command(app, context);
   add_status_command(app, context);
+  add_init_command(app, context);
+  add_presets_command(app, context);
   add_store_command(app, context);
   add_diagnose_command(app, context);
   add_report_command(app, context);

@@ -14,7 +14,6 @@ void add_job_flags(CLI::App& app, JobFlags& flags) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->allow_extra_args(false);
-  app.add_flag("--no-checks", flags.no_checks, "Go on although the checks refuse the job");
 }
 
 PlannedJob plan_job(const JobFlags& flags, const Variables& environment, const HostFacts& host,

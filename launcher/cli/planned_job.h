@@ -17,7 +17,7 @@ class App;
 
 namespace megalaunch {
 
-/// The flags that `render`, `check` and `run` share.
+/// What `render`, `check` and `run` are asked for; add_job_flags() adds the file and --set.
 struct JobFlags {
   std::string file;
   std::vector<std::string> sets;
