@@ -26,8 +26,11 @@ int init(InitFlags& flags, const CommandContext& context) {
   const auto suggestion = suggest_job(flags.wish);
   if (!suggestion) return exit_with(suggestion.error(), context.log);
   if (!suggestion->fits)
-    context.log.warn("no split over {} GPUs surely fits {:.0f} MiB; this one needs least, {:.0f} MiB: use more GPUs, or "
-                     "activations.mode: full", flags.wish.gpus, flags.wish.card_mib, suggestion->estimate.memory_mib);
+    context.log.warn(
+        "no split over {} GPUs surely fits {:.0f} MiB; this one needs least, {:.0f} MiB: use more "
+        "GPUs, or "
+        "activations.mode: full",
+        flags.wish.gpus, flags.wish.card_mib, suggestion->estimate.memory_mib);
   if (flags.output.empty()) {
     fmt::print("{}", suggestion->text);
     return kExitSuccess;
@@ -56,17 +59,22 @@ it cannot know are the paths: root, data and load.
 
 void add_init_command(CLI::App& app, CommandContext& context) {
   auto flags = std::make_shared<InitFlags>();
-  CLI::App* command = app.add_subcommand("init", "Write a commented job file for a model and a number of GPUs");
+  CLI::App* command =
+      app.add_subcommand("init", "Write a commented job file for a model and a number of GPUs");
   command->footer(kHelp);
-  command->add_option("--model", flags->wish.model, "A preset, or the path of one of your own")->required();
-  command->add_option("--gpus", flags->wish.gpus, "GPUs of the whole job")->required()->check(CLI::Range(1, 1 << 20));
+  command->add_option("--model", flags->wish.model, "A preset, or the path of one of your own")
+      ->required();
+  command->add_option("--gpus", flags->wish.gpus, "GPUs of the whole job")
+      ->required()
+      ->check(CLI::Range(1, 1 << 20));
   command->add_option("--gpus-per-node", flags->wish.gpus_per_node, "GPUs of a node")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
   command->add_option("--precision", flags->wish.precision, "fp16, bf16 or fp8")
       ->capture_default_str()
       ->check(CLI::IsMember({"fp16", "bf16", "fp8"}));
-  command->add_option("-o,--output", flags->output, "The file to write, instead of the terminal")->type_name("JOB.yaml");
+  command->add_option("-o,--output", flags->output, "The file to write, instead of the terminal")
+      ->type_name("JOB.yaml");
   command->add_flag("--force", flags->force, "Replace a file that is there");
   command->callback([flags, &context] { context.exit_code = init(*flags, context); });
 }

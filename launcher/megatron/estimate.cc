@@ -102,6 +102,7 @@ Estimate estimate_training(const Training& t) {
   const auto waiting = static_cast<double>(s.pp - 1);
   if (e.micro_batches > 0)
     e.bubble = waiting / (static_cast<double>(e.micro_batches * s.chunks) + waiting);
+  e.memory_unproven = s.pp == 1 && s.tp > 1;
   for (std::int64_t stage = 0; stage < s.pp; ++stage) {
     const double mib =
         (weights_and_optimizer(t, s, stage) + activations(t, s, stage)) / kMib + kFixedMib;
@@ -113,7 +114,8 @@ Estimate estimate_training(const Training& t) {
 }
 
 MemoryVerdict verdict_for(const Estimate& estimate, double card_mib) {
-  if (estimate.memory_mib <= kSurelyFits * card_mib) return MemoryVerdict::kFits;
+  if (estimate.memory_mib <= kSurelyFits * card_mib)
+    return estimate.memory_unproven ? MemoryVerdict::kTight : MemoryVerdict::kFits;
   return estimate.memory_mib <= kSurelyNot * card_mib ? MemoryVerdict::kTight
                                                       : MemoryVerdict::kDoesNotFit;
 }

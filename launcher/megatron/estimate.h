@@ -19,6 +19,8 @@ struct Estimate {
   double bubble = 0;      ///< share of an iteration in which a stage waits for the pipeline, 0 to 1
   double memory_mib = 0;  ///< of one GPU of the fullest stage
   std::int64_t fullest_stage = 0;  ///< from 0
+  /// One stage with tp > 1: three such measured runs went out of memory, and nobody knows why.
+  bool memory_unproven = false;
 };
 
 /// Whether it goes into a card. The estimate is within 5 % for most runs, so close to the limit it

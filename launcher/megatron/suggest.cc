@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <tuple>
 #include <filesystem>
+#include <tuple>
 #include <vector>
 
 #include "launcher/megatron/command.h"
@@ -18,7 +18,8 @@ struct Shape {
   std::int64_t tp, pp, cp, global;
 };
 
-constexpr const char* kTemplate = R"(# {model} on {gpus} GPUs, written by `megalaunch init`. Every key is described in docs/megatron.md.
+constexpr const char* kTemplate =
+    R"(# {model} on {gpus} GPUs, written by `megalaunch init`. Every key is described in docs/megatron.md.
 #
 #   megalaunch check JOB.yaml      what is wrong with it, and what it will cost
 #   megalaunch render JOB.yaml     the exact command
@@ -59,15 +60,17 @@ megatron:
 restart: {{max: 3, backoff: 5s}}       # for causes that a restart cures
 )";
 
-std::string job_text(const SuggestionWish& wish, const ModelPreset& model, const Shape& shape, const Estimate& estimate) {
+std::string job_text(const SuggestionWish& wish, const ModelPreset& model, const Shape& shape,
+                     const Estimate& estimate) {
   const int per_node = std::min(wish.gpus, wish.gpus_per_node);
-  return fmt::format(fmt::runtime(kTemplate), fmt::arg("model", wish.model), fmt::arg("gpus", wish.gpus),
-                     fmt::arg("memory", estimate.memory_mib), fmt::arg("bubble", 100 * estimate.bubble),
-                     fmt::arg("name", model.name), fmt::arg("nodes", wish.gpus / per_node), fmt::arg("per_node", per_node),
-                     fmt::arg("precision", wish.precision), fmt::arg("tp", shape.tp), fmt::arg("pp", shape.pp),
-                     fmt::arg("cp", shape.cp), fmt::arg("global", shape.global),
-                     fmt::arg("times_pp", shape.pp > 1 ? " x pp" : ""),
-                     fmt::arg("length", std::min<std::int64_t>(8192, model.max_positions)));
+  return fmt::format(
+      fmt::runtime(kTemplate), fmt::arg("model", wish.model), fmt::arg("gpus", wish.gpus),
+      fmt::arg("memory", estimate.memory_mib), fmt::arg("bubble", 100 * estimate.bubble),
+      fmt::arg("name", model.name), fmt::arg("nodes", wish.gpus / per_node),
+      fmt::arg("per_node", per_node), fmt::arg("precision", wish.precision),
+      fmt::arg("tp", shape.tp), fmt::arg("pp", shape.pp), fmt::arg("cp", shape.cp),
+      fmt::arg("global", shape.global), fmt::arg("times_pp", shape.pp > 1 ? " x pp" : ""),
+      fmt::arg("length", std::min<std::int64_t>(8192, model.max_positions)));
 }
 
 /// The checks of a job file, as `check` makes them.
@@ -79,7 +82,8 @@ Result<MegatronCommand> command_of(const std::string& text) {
   const auto planned = plan_launch(*loaded.job, Variables(), host);
   if (!planned.plan) return fail(Error::Kind::kUsage, "{}", planned.errors.front().to_string());
   auto megatron = plan_megatron(*loaded.job, *planned.plan, Variables(), WallTime());
-  if (!megatron.command) return fail(Error::Kind::kUsage, "{}", megatron.errors.front().to_string());
+  if (!megatron.command)
+    return fail(Error::Kind::kUsage, "{}", megatron.errors.front().to_string());
   return std::move(*megatron.command);
 }
 
@@ -106,10 +110,13 @@ Result<Suggestion> suggest_job(const SuggestionWish& wish) {
   const auto model = find_preset(wish.model, std::filesystem::current_path());
   if (!model) return fail(model.error());
   if (model->family == ModelFamily::kGpt)
-    return fail(Error::Kind::kUsage, "model 'gpt' has no sizes of its own; write its job file by hand, from configs/examples");
+    return fail(
+        Error::Kind::kUsage,
+        "model 'gpt' has no sizes of its own; write its job file by hand, from configs/examples");
   const int per_node = std::min(wish.gpus, wish.gpus_per_node);
   if (wish.gpus % per_node != 0)
-    return fail(Error::Kind::kUsage, "{} GPUs are not whole nodes of {} (--gpus-per-node)", wish.gpus, per_node);
+    return fail(Error::Kind::kUsage, "{} GPUs are not whole nodes of {} (--gpus-per-node)",
+                wish.gpus, per_node);
 
   std::optional<Suggestion> best;
   for (const Shape& shape : candidates(wish, *model)) {
@@ -122,7 +129,9 @@ Result<Suggestion> suggest_job(const SuggestionWish& wish) {
       best = Suggestion{job_text(wish, *model, shape, estimate), estimate, fits};
     if (fits) return std::move(*best);
   }
-  if (!best) return fail(Error::Kind::kUsage, "no way to split {} over {} GPUs passes the checks", wish.model, wish.gpus);
+  if (!best)
+    return fail(Error::Kind::kUsage, "no way to split {} over {} GPUs passes the checks",
+                wish.model, wish.gpus);
   return std::move(*best);
 }
 

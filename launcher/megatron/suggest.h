@@ -22,9 +22,10 @@ struct Suggestion {
   bool fits = false;  ///< the estimate goes into the card with room to spare
 };
 
-/// A job file that the checks accept, with the least splitting of the model that fits the card: every split costs speed,
-/// pipeline stages less than tensor parallelism. When nothing fits, the one that needs least. The error says what the
-/// number of GPUs rules out. Pure apart from reading a preset of the user's own.
+/// A job file that the checks accept, with the least splitting of the model that fits the card:
+/// every split costs speed, pipeline stages less than tensor parallelism. When nothing fits, the
+/// one that needs least. The error says what the number of GPUs rules out. Pure apart from reading
+/// a preset of the user's own.
 Result<Suggestion> suggest_job(const SuggestionWish& wish);
 
 }  // namespace megalaunch
