@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 
 #include "launcher/cli/command.h"
@@ -86,6 +87,15 @@ Status add_runs(const std::string& path, const Flags& flags, const CauseRules& r
   return {};
 }
 
+/// Several runs of one job have one name; their directories' names tell them apart.
+void tell_apart(std::vector<RunSummary>& rows) {
+  std::map<std::string, int> count;
+  for (const RunSummary& row : rows) ++count[row.record.name];
+  for (RunSummary& row : rows)
+    if (count[row.record.name] > 1 && !row.record.run_id.empty())
+      row.record.name = row.record.run_id;
+}
+
 /// The rows of everything the command line names.
 Result<std::vector<RunSummary>> collect(const Flags& flags, const Log& log) {
   const CauseRules rules = CauseRules::built_in();
@@ -96,6 +106,7 @@ Result<std::vector<RunSummary>> collect(const Flags& flags, const Log& log) {
   for (const std::string& path : flags.paths)
     if (auto added = add_runs(path, flags, rules, log, rows); !added)
       return fail(std::move(added).error());
+  tell_apart(rows);
   return rows;
 }
 

@@ -18,6 +18,7 @@ struct GpuSample {
   std::optional<std::int64_t> ecc_errors{};  ///< uncorrected, since the driver was loaded
   std::int64_t xid_errors = 0;               ///< critical Xid events since the monitor was opened
   std::optional<int> last_xid{};             ///< number of the newest of them
+  std::string name{};                        ///< the driver's: "NVIDIA H100 80GB HBM3"
 
   bool operator==(const GpuSample&) const = default;
 };
@@ -30,8 +31,6 @@ class GpuMonitor {
   /// One sample per GPU, in the order of the indices. Never fails: what cannot be read is absent.
   /// About a millisecond a GPU, in which it blocks.
   virtual std::vector<GpuSample> sample() = 0;
-  /// The driver's names, one per GPU: "NVIDIA H100 80GB HBM3".
-  virtual std::vector<std::string> names() const = 0;
 };
 
 }  // namespace megalaunch

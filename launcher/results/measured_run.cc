@@ -123,16 +123,28 @@ void add_sample(const Sample& sample, MeasuredRun& run) {
   }
 }
 
-/// The counters count up; what a GPU ends with counts.
+/// What the counters of each GPU rose by: the driver counts ECC errors since it was loaded, Xid
+/// events since the launcher began.
 void add_counters(const std::vector<Sample>& samples, MeasuredRun& run) {
-  std::map<std::pair<int, int>, std::pair<std::int64_t, std::int64_t>> last;
-  for (const Sample& sample : samples)
-    if (const auto* gpu = std::get_if<SampledGpu>(&sample.what))
-      last[{gpu->node, gpu->values.gpu}] = {gpu->values.xid_errors,
-                                            gpu->values.ecc_errors.value_or(0)};
-  for (const auto& [gpu, counters] : last) {
-    run.xid_errors += counters.first;
-    run.ecc_errors += counters.second;
+  struct Counted {
+    std::int64_t first_ecc = 0;
+    std::int64_t last_ecc = 0;
+    std::int64_t last_xid = 0;
+  };
+  std::map<std::pair<int, int>, Counted> gpus;
+  for (const Sample& sample : samples) {
+    const auto* gpu = std::get_if<SampledGpu>(&sample.what);
+    if (gpu == nullptr) continue;
+    const std::int64_t ecc = gpu->values.ecc_errors.value_or(0);
+    auto& counted =
+        gpus.try_emplace({gpu->node, gpu->values.gpu}, Counted{ecc, ecc, 0}).first->second;
+    counted.last_ecc = ecc;
+    counted.last_xid = gpu->values.xid_errors;
+    if (run.record.card.empty()) run.record.card = gpu->values.name;
+  }
+  for (const auto& [gpu, counted] : gpus) {
+    run.xid_errors += counted.last_xid;
+    run.ecc_errors += std::max<std::int64_t>(0, counted.last_ecc - counted.first_ecc);
   }
 }
 

@@ -30,7 +30,7 @@ struct MeasuredRun {
   std::map<std::pair<int, int>, double>
       gpu_memory_mib;           ///< highest figure of the driver, by node and GPU
   std::int64_t xid_errors = 0;  ///< of all GPUs
-  std::int64_t ecc_errors = 0;
+  std::int64_t ecc_errors = 0;  ///< uncorrected, that came while the run was watched
 
   /// The highest figure of any GPU: the driver's when it was sampled, else the ranks'.
   std::optional<double> max_memory_mib() const;

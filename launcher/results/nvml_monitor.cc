@@ -143,15 +143,10 @@ class NvmlMonitor final : public GpuMonitor {
         sample.ecc_errors = static_cast<std::int64_t>(*errors);
       sample.xid_errors = gpu.xids;
       sample.last_xid = gpu.last_xid;
+      sample.name = gpu.name;
       samples.push_back(sample);
     }
     return samples;
-  }
-
-  std::vector<std::string> names() const override {
-    std::vector<std::string> names;
-    for (const Gpu& gpu : gpus_) names.push_back(gpu.name);
-    return names;
   }
 
  private:

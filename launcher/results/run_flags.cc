@@ -76,6 +76,14 @@ std::optional<std::string> iterations_flag(std::int64_t counted, int min_iterati
                      min_iterations);
 }
 
+std::optional<std::string> hardware_flag(const MeasuredRun& run) {
+  if (run.xid_errors <= 0 && run.ecc_errors <= 0) return std::nullopt;
+  return fmt::format(
+      "hardware: GPUs reported {} critical Xid event{} and {} uncorrected ECC error{}",
+      run.xid_errors, run.xid_errors == 1 ? "" : "s", run.ecc_errors,
+      run.ecc_errors == 1 ? "" : "s");
+}
+
 std::optional<std::string> memory_flag(const MeasuredRun& run) {
   const RunRecord& record = run.record;
   const int stages = record.pp.value_or(1);

@@ -32,4 +32,7 @@ std::optional<std::string> iterations_flag(std::int64_t counted, int min_iterati
 std::optional<std::string> memory_flag(const MeasuredRun& run);
 std::optional<std::string> memory_flag(const RunRecord& record, double max_memory_mib);
 
+/// "hardware: ...": GPUs reported errors during the run; its numbers, and its model, may be wrong.
+std::optional<std::string> hardware_flag(const MeasuredRun& run);
+
 }  // namespace megalaunch

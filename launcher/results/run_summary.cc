@@ -106,6 +106,7 @@ RunSummary summarize(MeasuredRun run, const SummaryOptions& options) {
     add_flag(row, peak_flag(row.record, card_of(row, options), *row.tflops_per_gpu));
   }
   add_flag(row, memory_flag(run));
+  add_flag(row, hardware_flag(run));
   row.measured = std::move(run);
   return row;
 }

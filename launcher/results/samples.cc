@@ -122,6 +122,7 @@ Sample sample_from(const json& object) {
     SampledGpu gpu{integer_at<int>(object, "node", 0), {}};
     gpu.values.gpu = integer_at<int>(object, "gpu");
     gpu.values.xid_errors = integer_at(object, "xid", std::optional<std::int64_t>(0));
+    gpu.values.name = object.value("name", std::string());
     for_each_gpu_field(ReadKnown{object}, gpu.values);
     sample.what = gpu;
   } else {
@@ -142,6 +143,9 @@ void append_what(std::string& line, const SampledMemory& memory) {
 void append_what(std::string& line, const SampledGpu& gpu) {
   fmt::format_to(std::back_inserter(line), ",\"node\":{},\"gpu\":{}", gpu.node, gpu.values.gpu);
   for_each_gpu_field(AppendKnown{line}, gpu.values);
+  if (!gpu.values.name.empty())
+    line +=
+        ",\"name\":" + json(gpu.values.name).dump(-1, ' ', true, json::error_handler_t::replace);
   if (gpu.values.xid_errors > 0)
     fmt::format_to(std::back_inserter(line), ",\"xid\":{}", gpu.values.xid_errors);
 }
@@ -231,12 +235,16 @@ Status SampleWriter::add(WallTime at, int generation, int rank, const MemorySamp
 Status SampleWriter::add(WallTime at, int generation, int node,
                          const std::vector<GpuSample>& gpus) {
   const auto count = static_cast<std::int64_t>(gpus.size());
-  if (2 * size_ > limit_ && gpu_rounds_++ % kGpuRoundsKeptOf != 0) {
+  const bool first_round = gpu_rounds_ == 0;
+  if (gpu_rounds_++ % kGpuRoundsKeptOf != 0 && 2 * size_ > limit_) {
     dropped_ += count;
     return {};
   }
   std::string lines;
-  for (const GpuSample& gpu : gpus) lines += to_json_line({at, generation, SampledGpu{node, gpu}});
+  for (GpuSample gpu : gpus) {
+    if (!first_round) gpu.name.clear();  // said once
+    lines += to_json_line({at, generation, SampledGpu{node, std::move(gpu)}});
+  }
   return append(std::move(lines), count);
 }
 

@@ -63,7 +63,7 @@ class SampleWriter {
 
   Status add(WallTime at, int generation, int rank, const IterationSample& values);
   Status add(WallTime at, int generation, int rank, const MemorySample& values);
-  /// One round: what a GpuMonitor gave.
+  /// One round: what a GpuMonitor gave. The cards' names are written in the first round only.
   Status add(WallTime at, int generation, int node, const std::vector<GpuSample>& gpus);
 
   /// Samples that the limit, or a failed write, kept out of the file.

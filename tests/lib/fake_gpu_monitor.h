@@ -14,9 +14,6 @@ class FakeGpuMonitor final : public GpuMonitor {
     ++rounds;
     return gpus;
   }
-  std::vector<std::string> names() const override {
-    return std::vector<std::string>(gpus.size(), "NVIDIA H100 80GB HBM3");
-  }
 
   std::vector<GpuSample> gpus;
   int rounds = 0;

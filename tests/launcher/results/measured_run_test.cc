@@ -98,13 +98,16 @@ TEST(MeasuredRun, OfOursComesFromTheRecordAndTheSamplesNotFromTheLogs) {
     IterationSample sample;
     sample.iteration = 5;
     ASSERT_TRUE(writer->add(WallTime(seconds(10)), 0, 7, sample));
-    GpuSample gpu{.gpu = 3, .memory_mib = 100.0, .ecc_errors = 1, .xid_errors = 0};
+    GpuSample gpu{
+        .gpu = 3, .memory_mib = 100.0, .ecc_errors = 4, .xid_errors = 0, .name = "NVIDIA H200"};
     ASSERT_TRUE(writer->add(WallTime(seconds(11)), 0, 1, {gpu}));
     gpu.memory_mib = 50.0;
     gpu.xid_errors = 2;
+    gpu.ecc_errors = 5;
     ASSERT_TRUE(writer->add(WallTime(seconds(12)), 0, 1, {gpu}));
   }
   const MeasuredRun run = read(dir.path());
+  record.card = "NVIDIA H200";
   EXPECT_EQ(run.record, record);
   EXPECT_THAT(iterations(run), ElementsAre(5));
   EXPECT_EQ(run.iterations[0].at, WallTime(seconds(10)));

@@ -97,6 +97,12 @@ class Report(unittest.TestCase):
         (row,) = runs(self.root / "run", "--card", "H100")
         self.assertAlmostEqual(row["mfu"], 156 / 989.4)
 
+    def test_runs_of_one_job_are_told_apart_by_their_directories(self):
+        for run_id in ("tiny-a", "tiny-b"):
+            self.write(f"{run_id}/run.json", json.dumps(dict(name="tiny", run_id=run_id, outcome="ok")))
+        self.assertEqual([row["name"] for row in runs(self.root)], ["tiny-a", "tiny-b"])
+        self.assertEqual([row["name"] for row in runs(self.root / "tiny-a")], ["tiny"])
+
     def test_directories_files_and_tables_make_one_report(self):
         one = self.write("a.log", "".join(iteration(i, 40) for i in range(1, 41)))
         rows = list(csv.DictReader(io.StringIO(report(one, self.root, "--from", TABLE, "--format", "csv").stdout)))

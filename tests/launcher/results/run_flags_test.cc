@@ -113,5 +113,13 @@ TEST(MemoryFlag, ATablesFigureOfALaterStageIsRecognisedByItsSize) {
   EXPECT_THAT(memory_flag(record, 38722).value(), HasSubstr("stage 2 of 4"));
 }
 
+TEST(HardwareFlag, SaysWhatTheGpusReported) {
+  MeasuredRun run;
+  EXPECT_EQ(hardware_flag(run), std::nullopt);
+  run.xid_errors = 1;
+  EXPECT_EQ(hardware_flag(run),
+            "hardware: GPUs reported 1 critical Xid event and 0 uncorrected ECC errors");
+}
+
 }  // namespace
 }  // namespace megalaunch

@@ -53,7 +53,7 @@ TEST(Samples, AGpuIsOneLineOfJson) {
 }
 
 TEST(Samples, EveryKindComesBackFromItsLine) {
-  const GpuSample gpu{3, 67710.5, 98, 61, 655.25, 0, 2, 79};
+  const GpuSample gpu{3, 67710.5, 98, 61, 655.25, 0, 2, 79, "NVIDIA H100"};
   for (const Sample& sample :
        {Sample{kTime, 1, SampledIteration{31, iteration(43)}},
         Sample{kTime, 2, SampledMemory{4, 1234.5}}, Sample{kTime, 0, SampledGpu{2, gpu}}}) {
@@ -134,6 +134,18 @@ TEST(SampleWriter, FromHalfTheLimitOnKeepsOneOfFourRoundsOfGpuSamples) {
   EXPECT_EQ(kept_of(101), 101);
   EXPECT_EQ(kept_of(80), 20);
   EXPECT_EQ(writer.dropped(), 60 * 8);
+}
+
+TEST(SampleWriter, SaysTheCardsNameOnce) {
+  TempDir dir;
+  auto writer = open(samples_path(dir.path(), 0));
+  const std::vector<GpuSample> gpus{{.gpu = 0, .name = "NVIDIA \"H100\""}};
+  ASSERT_TRUE(writer.add(kTime, 0, 0, gpus));
+  ASSERT_TRUE(writer.add(kTime + seconds(1), 0, 0, gpus));
+  const auto samples = read_samples(dir.path());
+  ASSERT_EQ(samples.size(), 2u);
+  EXPECT_EQ(std::get<SampledGpu>(samples[0].what).values.name, "NVIDIA \"H100\"");
+  EXPECT_EQ(std::get<SampledGpu>(samples[1].what).values.name, "");
 }
 
 TEST(SampleWriter, AFullDiskIsAnErrorThatNamesTheFileAndTheLoss) {
