@@ -22,10 +22,12 @@ class Console(case.GangTest):
         self.assertEqual(set(self.codes.values()), {0}, gang.text()[-2000:])
         for node, agent in gang.agents.items():
             for local in range(2):
-                mine = [line.partition("] ")[2] for line in agent.lines() if line.startswith(f"[{node}:{local}]")]
                 rank = 2 * node + local
-                self.assertEqual([l for l in mine if l.startswith("out")], [f"out {i} of rank {rank} end" for i in range(1, LINES + 1)])
-                self.assertEqual([l for l in mine if l.startswith("err")], [f"err {i} of rank {rank} end" for i in range(10, LINES + 1, 10)])
+                mine = [line.partition("] ")[2] for line in agent.lines() if line.startswith(f"[{node}:{rank}]")]
+                wanted = [f"out {i} of rank {rank} end" for i in range(1, LINES + 1)]
+                self.assertTrue([line for line in mine if line.startswith("out")] == wanted, f"{len(mine)} lines: {mine[:9]}")
+                wanted = [f"err {i} of rank {rank} end" for i in range(10, LINES + 1, 10)]
+                self.assertTrue([line for line in mine if line.startswith("err")] == wanted, f"{len(mine)} lines: {mine[:9]}")
                 self.assertIn("no newline at the end", mine)
                 self.assertEqual(len(mine), LINES + LINES // 10 + 1)
 

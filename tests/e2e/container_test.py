@@ -70,7 +70,7 @@ class Pid1(ContainerTest):
         shutil.copy(self.write_job({"output": "/output", "command": case.sh("true")}), self.root / "job.yaml")
         pid_1 = self.start(net, 0, self.root, ["/megalaunch", "run", "/job.yaml"],
                            {"WORLD_SIZE": "2", "RANK": "0", "TQ_GPU_NUM": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"})
-        pid_1.wait_for("(?i)wait|listen|node")
+        pid_1.wait_for("joined")
         pid_1.signal_pid_1(signal.SIGTERM)
         self.assertEqual(pid_1.wait(5), 143, pid_1.text())
 
@@ -79,7 +79,7 @@ class Pid1(ContainerTest):
         for node, pid_1 in enumerate(containers):
             self.assertEqual(pid_1.wait(20), 0, pid_1.text())
             for local in range(2):
-                self.assertIn(f"[{node}:{local}] rank {2 * node + local} of 6 on node{node}", pid_1.text())
+                self.assertIn(f"[{node}:{2 * node + local}] rank {2 * node + local} of 6 on node{node}", pid_1.text())
 
 
 class DockerfileSteps(ContainerTest):

@@ -158,10 +158,10 @@ class Failures(case.GangTest):
             for line in agent.lines("stdout"):
                 if m := re.match(r"\[(\d+):(\d+)\] (\w+)=(.*)", line):
                     by_rank.setdefault((int(m[1]), int(m[2])), {})[m[3]] = m[4]
-        self.assertEqual(sorted(by_rank), [(0, 0), (0, 1), (1, 0), (1, 1)], gang.text())
-        for (node, local), env in by_rank.items():
-            expected = {"RANK": 2 * node + local, "LOCAL_RANK": local, "WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 2,
-                        "GROUP_RANK": node, "GROUP_WORLD_SIZE": 2, "ROLE_RANK": 2 * node + local, "ROLE_WORLD_SIZE": 4,
+        self.assertEqual(sorted(by_rank), [(0, 0), (0, 1), (1, 2), (1, 3)], gang.text())
+        for (node, rank), env in by_rank.items():
+            expected = {"RANK": rank, "LOCAL_RANK": rank % 2, "WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 2,
+                        "GROUP_RANK": node, "GROUP_WORLD_SIZE": 2, "ROLE_RANK": rank, "ROLE_WORLD_SIZE": 4,
                         "ROLE_NAME": "default", "MASTER_PORT": 29500, "TORCHELASTIC_RESTART_COUNT": 0,
                         "TORCHELASTIC_MAX_RESTARTS": 0, "TORCHELASTIC_USE_AGENT_STORE": True, "OMP_NUM_THREADS": 1}
             self.assertEqual({name: env.get(name) for name in expected}, {k: str(v) for k, v in expected.items()})

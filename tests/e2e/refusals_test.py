@@ -3,6 +3,7 @@
 the gang are refused, with the reason on both sides."""
 
 import os
+import signal
 import subprocess
 import time
 
@@ -27,7 +28,7 @@ class Mistakes(case.GangTest):
 
     def test_a_log_directory_that_cannot_be_made(self):
         (self.folder / "file").write_text("not a folder")
-        self.assert_refused(self.trace(logs={"dir": str(self.folder / "file" / "logs")}), 1,
+        self.assert_refused(self.trace(logs={"dir": str(self.folder / "file" / "logs")}), 2,
                             "file/logs", "(?i)not a directory")
 
     def test_a_log_directory_without_permission_to_write(self):
@@ -36,7 +37,7 @@ class Mistakes(case.GangTest):
         if os.system(f"mount -t tmpfs -o ro tmpfs {frozen}") != 0:
             self.skipTest("cannot mount a read-only folder here")
         self.addCleanup(os.system, f"umount {frozen}")
-        self.assert_refused(self.trace(logs={"dir": str(frozen / "logs")}), 1, "frozen/logs", "(?i)read-only")
+        self.assert_refused(self.trace(logs={"dir": str(frozen / "logs")}), 2, "frozen/logs", "(?i)read-only")
 
     def test_a_port_in_use_and_by_whom(self):
         net = self.network(1)
@@ -48,9 +49,9 @@ class Mistakes(case.GangTest):
         self.addCleanup(listener.stdout.close)
         listener.stdout.readline()
         agent = self.gang(self.trace(), nodes=1, ranks=1, net=net).start(0)
-        self.assertEqual(agent.wait(20), 1, agent.text())
+        self.assertEqual(agent.wait(20), 2, agent.text())
         self.assertRegex(agent.text(), "29500")
-        self.assertRegex(agent.text(), "(?i)in use")
+        self.assertRegex(agent.text(), "uses it already")
         self.assertRegex(agent.text(), rf"\b{listener.pid}\b", "says which process has it")
         self.assertRegex(agent.text(), "python3", "says which program has it")
         self.assertEqual(list(self.folder.glob("started.*")), [])
@@ -65,13 +66,13 @@ class Mistakes(case.GangTest):
         self.assertRegex(agent.text(), "none.yaml.*No such file")
 
     def test_a_program_that_is_not_there(self):
-        self.assert_refused({"command": ["no-such-program", "x"]}, 127, "no-such-program", "(?i)not found|no such file")
-        self.assert_refused({"command": ["/nowhere/train"]}, 127, "/nowhere/train", "(?i)no such file")
+        self.assert_refused({"command": ["no-such-program", "x"]}, 2, "no-such-program", "PATH")
+        self.assert_refused({"command": ["/nowhere/train"]}, 2, "/nowhere/train", "(?i)no such file")
 
     def test_a_program_that_is_not_executable(self):
         program = self.folder / "train"
         program.write_text("#!/bin/sh\n")
-        self.assert_refused({"command": [str(program)]}, 126, str(program), "(?i)permission denied|not executable")
+        self.assert_refused({"command": [str(program)]}, 2, str(program), "(?i)permission denied|not executable")
 
     def test_a_working_directory_that_is_not_there(self):
         self.assert_refused(self.trace(workdir="/nowhere"), 2, "/nowhere")
@@ -103,14 +104,15 @@ class Strangers(case.GangTest):
         self.assert_codes(gang, 145, timeout=20)
         self.assertRegex(gang.agents[1].text(), r"node0:29500")
 
-    def refused(self, words, env=None, argv=None, node=1, others=(0,), on=None):
-        """One agent is refused with the reason on both sides; the rest of the gang of two still completes."""
+    def refused(self, words, env=None, node=1, others=(0,)):
+        """One agent is refused with the reason on both sides; the rest of the gang of two goes on as if it had not come."""
         net = self.network(3)
-        gang = self.gang(self.JOB, nodes=2, ranks=1, net=net, env={"MEGALAUNCH_JOB_KEY": "secret", "MEGALAUNCH_JOB_ID": "a"})
+        gang = self.gang({**self.JOB, "command": case.sh("echo up; sleep 1000")}, nodes=2, ranks=1, net=net,
+                         env={"MEGALAUNCH_JOB_KEY": "secret", "MEGALAUNCH_JOB_ID": "a"})
         for other in others:
             gang.start(other)
-        gang.agents[0].wait_for("(?i)wait|listen|node")
-        stranger = gang.start(9, env={"RANK": str(node), "MASTER_ADDR": "node0", **(env or {})}, argv=argv, on=2)
+        gang.agents[0].wait_for("joined")
+        stranger = gang.start(9, env={"RANK": str(node), "MASTER_ADDR": "node0", **(env or {})}, on=2)
         code = stranger.wait(20)
         self.assertNotEqual(code, 0)
         for pattern in words:
@@ -119,7 +121,10 @@ class Strangers(case.GangTest):
         del gang.agents[9]
         if 1 not in others:
             gang.start(1)
-        self.assert_codes(gang, 0, timeout=30)
+        for agent in gang.agents.values():
+            agent.wait_for("up")
+        gang.agents[0].signal(signal.SIGTERM)
+        self.assert_codes(gang, 143, timeout=30)
         return code
 
     def test_another_job_id_is_refused(self):

@@ -16,7 +16,8 @@ class Restarts(case.GangTest):
     def wait_for_life(self, gang, generation):
         for node, agent in gang.agents.items():
             for local in range(gang.ranks):
-                agent.wait_for(rf"\[{node}:{local}\] life {generation} of rank {node * gang.ranks + local}$", 30)
+                rank = node * gang.ranks + local
+                agent.wait_for(rf"\[{node}:{rank}\] life {generation} of rank {rank}$", 30)
 
     def shell_gang(self, script="exec sleep 1000", nodes=3, ranks=2, **rest):
         return self.gang({"command": case.sh(REPORT_LIFE + script), "launch": {"join_timeout": "20s"}, **RESTART, **rest},

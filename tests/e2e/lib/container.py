@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import agents, processes
 
-SETUP = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"'
+SETUP = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec /usr/sbin/chroot "$0" "$@"'
 
 
 def run(*argv, **options):
@@ -81,7 +81,7 @@ class Stage:
         self.entrypoint = None
 
     def run(self, command, log):
-        script = f'{SETUP.split(" && exec")[0]} && cp /etc/resolv.conf "$0/etc/" && exec chroot "$0" sh -c "cd {self.workdir} && $1"'
+        script = f'{SETUP.split(" && exec")[0]} && cp /etc/resolv.conf "$0/etc/" && exec /usr/sbin/chroot "$0" sh -c "cd {self.workdir} && $1"'
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         with open(log, "ab") as output:
             subprocess.run(["unshare", "--mount", "--pid", "--fork", "/bin/sh", "-c", script, self.root, command], check=True,
