@@ -1,5 +1,6 @@
 #include "launcher/gang/agent.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -165,14 +166,14 @@ struct Agent::State : std::enable_shared_from_this<State> {
       for (const auto& [name, value] : order.command->env) options.environment.set(name, value);
     }
     std::vector<RankSpec> specs;
+    rank_folders.clear();
     for (int local_rank = 0; local_rank < options.ranks; ++local_rank) {
-      const RankFiles files = files_of(local_rank);
-      std::error_code error;
-      std::filesystem::create_directories(files.folder, error);
-      if (error)
-        return errno_error(error.value(),
-                           fmt::format("make the log folder {}", files.folder.string()));
-      specs.push_back(make_spec(order, local_rank, files));
+      auto files = place_files(local_rank);
+      if (!files) return fail(std::move(files).error());
+      auto spec = make_spec(order, local_rank, *files);
+      if (!spec) return fail(std::move(spec).error());
+      rank_folders.push_back(std::move(*files));
+      specs.push_back(std::move(*spec));
     }
     RankGroup::Events events;
     events.on_exit = [this](const RankExit& exit) { note_exit(exit); };
@@ -194,7 +195,22 @@ struct Agent::State : std::enable_shared_from_this<State> {
     return {};
   }
 
-  RankSpec make_spec(const StartOrder& order, int local_rank, const RankFiles& files) const {
+  Result<RankFiles> place_files(int local_rank) const {
+    auto files =
+        options.hooks.files
+            ? options.hooks.files(generation, local_rank)
+            : Result<RankFiles>(rank_files(run_dir, generation, welcome->node_rank, local_rank));
+    if (!files || files->folder.empty()) return files;
+    std::error_code error;
+    std::filesystem::create_directories(files->folder, error);
+    if (error)
+      return errno_error(error.value(),
+                         fmt::format("make the log folder {}", files->folder.string()));
+    return files;
+  }
+
+  Result<RankSpec> make_spec(const StartOrder& order, int local_rank,
+                             const RankFiles& files) const {
     RankPlace place;
     place.rank = order.first_rank + local_rank;
     place.local_rank = local_rank;
@@ -217,11 +233,14 @@ struct Agent::State : std::enable_shared_from_this<State> {
     spec.local_rank = local_rank;
     spec.process.program = options.program;
     spec.process.argv = options.argv;
-    spec.process.environment = variables.to_strings();
     spec.process.cwd = options.cwd;
     spec.process.open_files = options.open_files;
     spec.stdout_path = files.stdout_log();
     spec.stderr_path = files.stderr_log();
+    if (options.hooks.adjust)
+      if (auto status = options.hooks.adjust(place, variables, spec); !status)
+        return fail(std::move(status).error());
+    spec.process.environment = variables.to_strings();
     return spec;
   }
 
@@ -229,17 +248,19 @@ struct Agent::State : std::enable_shared_from_this<State> {
     for (const auto stream : {Console::Stream::kOut, Console::Stream::kErr}) {
       LogPump::Source source;
       source.path = stream == Console::Stream::kOut ? spec.stdout_path : spec.stderr_path;
+      if (source.path.empty()) continue;
       source.stream = stream;
       source.prefix = fmt::format("[{}:{}] ", welcome->node_rank, spec.rank);
       source.rank = spec.rank;
       source.on_console = !options.on_console || options.on_console(spec.rank, world_size, stream);
+      if (options.hooks.adjust_source) options.hooks.adjust_source(spec, source);
       if (auto followed = pump.follow(std::move(source)); !followed)
         log.warn("{}", followed.error().message);
     }
   }
 
   RankFiles files_of(int local_rank) const {
-    return rank_files(run_dir, generation, welcome->node_rank, local_rank);
+    return rank_folders.at(static_cast<size_t>(local_rank));
   }
 
   void carry_out(const StopOrder& order) {
@@ -281,7 +302,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
   void stop_group(milliseconds grace, std::function<void()> done) {
     if (!group) return asio::post(context, std::move(done));
     stopping = true;
-    group->stop(grace, std::move(done));
+    const bool same_signal = interrupted && options.forward_signals;
+    group->stop(grace, std::move(done), same_signal ? *interrupted : SIGTERM);
   }
 
   void report_stopped() {
@@ -289,6 +311,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     StoppedNews news{generation, {}};
     if (unstarted) news.evidence.push_back(*std::exchange(unstarted, std::nullopt));
     for (const RankExit& exit : exits) news.evidence.push_back(evidence_of(exit));
+    last_evidence = news.evidence;
     send(news);
   }
 
@@ -356,6 +379,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
 
   void leave(int exit_code) {
     if (std::exchange(leaving, true)) return;
+    if (options.hooks.ended) options.hooks.ended(exit_code, last_evidence);
     client->close();
     interrupt_timer.cancel();
     pump.end_of_sources();
@@ -373,6 +397,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   asio::steady_timer interrupt_timer;
   std::optional<Welcome> welcome;
   std::filesystem::path run_dir;
+  std::vector<RankFiles> rank_folders;  ///< of the generation, by local rank
   int generation = -1;
   int first_rank = 0;
   int world_size = 0;
@@ -380,6 +405,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
       group;  ///< of the generation; null before the first and when it could not be started
   std::vector<RankExit> exits;        ///< in the order in which they happened
   std::optional<Evidence> unstarted;  ///< why the ranks of the generation could not be started
+  std::vector<Evidence> last_evidence;  ///< what was said about the last generation that was stopped
   std::optional<int64_t> oom_kills_before;
   bool stopping = false;
   std::optional<int> interrupted;

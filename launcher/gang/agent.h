@@ -11,6 +11,7 @@
 #include "env/log.h"
 #include "env/result.h"
 #include "env/variables.h"
+#include "launcher/gang/rank_hooks.h"
 #include "launcher/ranks/console.h"
 
 namespace boost::asio {
@@ -56,6 +57,8 @@ class Agent {
 
     /// Whether the console shows a stream of a rank, of so many ranks.
     std::function<bool(int rank, int world_size, Console::Stream)> on_console;
+    bool forward_signals = false;  ///< ranks get the signal that this agent was sent, not SIGTERM
+    RankHooks hooks;               ///< what another front end wants different
     std::shared_ptr<RunMonitor> monitor;  ///< told how the run goes; may be null
     /// Runs the preparation; null when the job has none. Calls back from the context. An error ends
     /// the job.

@@ -251,8 +251,11 @@ void Coordinator::judge() {
   judged.decision = decide_restart(settings_.restarts, history_, judged.verdict, first_end,
                                    progress_of(judged.evidence));
   history_ = judged.decision.history;
-  const std::string report =
-      report_text(facts_of(judged), judged.evidence, judged.verdict, judged.decision);
+  const bool over = std::holds_alternative<End>(judged.decision.action);
+  std::string report;
+  if (over && settings_.last_words)
+    report = settings_.last_words(facts_of(judged), judged.evidence, judged.verdict);
+  report += report_text(facts_of(judged), judged.evidence, judged.verdict, judged.decision);
   const auto action = judged.decision.action;
   const std::string reason = judged.decision.reason;
   actions_.push_back(std::move(judged));
@@ -272,8 +275,7 @@ ReportFacts Coordinator::facts_of(const Judged& judged) const {
   facts.nodes = settings_.nodes;
   for (const auto& [rank, node] : nodes_) facts.ranks += node.details.ranks;
   facts.ended = clock_.wall();
-  facts.log_dir = fmt::format("{}/{}/attempt_{}", settings_.identity.log_dir,
-                              settings_.identity.run_id, judged.generation);
+  facts.log_dir = fmt::format("{}/attempt_{}", settings_.run_dir, judged.generation);
   return facts;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -34,6 +35,10 @@ class Coordinator {
     milliseconds join_timeout{600'000};
     milliseconds grace{30'000};  ///< from SIGTERM to SIGKILL on every node
     RestartLimits restarts;
+    std::string run_dir;  ///< where the journal and the reports are
+    /// Said before our own report when a failure ends the job; may be null. Pure.
+    std::function<std::string(const ReportFacts&, const std::vector<Evidence>&, const Verdict&)>
+        last_words;
     bool prepare = false;    ///< the job has steps to run before the first generation
     Welcome identity;        ///< run id and so on; node_rank and nodes are filled in
     RestartHistory history;  ///< of the run that is continued; empty for a new one

@@ -143,6 +143,7 @@ nlohmann::json to_json(const Evidence& evidence) {
   if (evidence.error_file) {
     const ErrorFile& file = *evidence.error_file;
     Json error{{"message", clean(file.message)}, {"py_callstack", clean(file.py_callstack)}};
+    if (!file.path.empty()) error["path"] = clean(file.path);
     if (file.timestamp) error["timestamp_ns"] = nanoseconds_of(*file.timestamp);
     json["error_file"] = std::move(error);
   }
@@ -152,7 +153,7 @@ nlohmann::json to_json(const Evidence& evidence) {
 Result<Evidence> evidence_from_json(const nlohmann::json& json) {
   if (!json.is_object()) return fail(Error::Kind::kProtocol, "evidence is not a JSON object");
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max() / 4;  // sums of two still fit
-  constexpr size_t kMaxHost = 1024;
+  constexpr size_t kMaxHost = 1024, kMaxPath = 8192;
   Reader reader(json);
   Evidence evidence;
   evidence.node_rank = reader.small("node_rank");
@@ -179,6 +180,7 @@ Result<Evidence> evidence_from_json(const nlohmann::json& json) {
     ErrorFile file;
     file.message = inner.text("message", ErrorFile::kMaxText);
     file.py_callstack = inner.text("py_callstack", ErrorFile::kMaxText);
+    if (found->contains("path")) file.path = inner.text("path", kMaxPath);
     if (found->contains("timestamp_ns"))
       file.timestamp = wall_time(inner.integer("timestamp_ns", 0, kMax));
     if (!inner.bad().empty()) reader.complain("error_file");

@@ -108,8 +108,9 @@ Result<std::optional<JournalState>> Journal::load(const std::filesystem::path& l
   return std::optional<JournalState>(std::move(*state));
 }
 
-Result<Journal> Journal::open(const std::filesystem::path& log_dir, JournalState state) {
-  Journal journal(log_dir, std::move(state));
+Result<Journal> Journal::open(const std::filesystem::path& log_dir,
+                              const std::filesystem::path& run_dir, JournalState state) {
+  Journal journal(log_dir, run_dir, std::move(state));
   std::error_code error;
   std::filesystem::create_directories(journal.run_dir(), error);
   if (error)

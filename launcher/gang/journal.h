@@ -39,20 +39,27 @@ class Journal {
   static Result<std::optional<JournalState>> load(const std::filesystem::path& log_dir);
 
   /// Makes <log_dir>/<run_id>. Fails when that is not possible: the message names the folder.
-  static Result<Journal> open(const std::filesystem::path& log_dir, JournalState state);
+  static Result<Journal> open(const std::filesystem::path& log_dir, JournalState state) {
+    const auto run_dir = log_dir / state.run_id;
+    return open(log_dir, run_dir, std::move(state));
+  }
+  /// The same with the run's folder in another place.
+  static Result<Journal> open(const std::filesystem::path& log_dir,
+                              const std::filesystem::path& run_dir, JournalState state);
 
   /// Appends an event and replaces the state. A full disk must not end a job: failure is for a
   /// warning.
   Status record(WallTime now, std::string_view event, std::string_view detail);
 
   JournalState& state() { return state_; }
-  std::filesystem::path run_dir() const { return log_dir_ / state_.run_id; }
+  const std::filesystem::path& run_dir() const { return run_dir_; }
 
  private:
-  Journal(std::filesystem::path log_dir, JournalState state)
-      : log_dir_(std::move(log_dir)), state_(std::move(state)) {}
+  Journal(std::filesystem::path log_dir, std::filesystem::path run_dir, JournalState state)
+      : log_dir_(std::move(log_dir)), run_dir_(std::move(run_dir)), state_(std::move(state)) {}
 
   std::filesystem::path log_dir_;
+  std::filesystem::path run_dir_;
   JournalState state_;
 };
 

@@ -264,7 +264,8 @@ const Welcome& Leader::identity() const {
 Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const Clock& clock,
                                               Log log, const CauseRules& rules, Options options,
                                               std::function<void(int)> finished) {
-  auto earlier = Journal::load(options.log_dir);
+  auto earlier = options.run_id ? Result<std::optional<JournalState>>(std::nullopt)
+                                : Journal::load(options.log_dir);
   if (!earlier) return fail(std::move(earlier).error());
   JournalState state;
   if (*earlier && !(*earlier)->exit_code && (*earlier)->job == options.job) {
@@ -275,7 +276,7 @@ Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const C
              state.run_id, state.generation + 1);
   } else {
     state.job = options.job;
-    state.run_id = make_run_id(options.run_name, clock.wall());
+    state.run_id = options.run_id.value_or(make_run_id(options.run_name, clock.wall()));
     state.start_time = iso_time(clock.wall());
   }
   state.host = host_name();
@@ -287,7 +288,9 @@ Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const C
   options.coordinator.identity.log_dir = options.log_dir.string();
   options.record.run_id = state.run_id;
   options.record.started = clock.wall();
-  auto journal = Journal::open(options.log_dir, std::move(state));
+  const auto run_dir = options.run_id ? options.log_dir : options.log_dir / state.run_id;
+  options.coordinator.run_dir = run_dir.string();
+  auto journal = Journal::open(options.log_dir, run_dir, std::move(state));
   if (!journal) return fail(std::move(journal).error());
   auto leader = std::make_shared<State>(context, clock, std::move(log), rules, std::move(options),
                                         std::move(finished), std::move(*journal));

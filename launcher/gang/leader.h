@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "env/clock.h"
@@ -31,6 +32,9 @@ class Leader {
     std::string job;
     std::string key;
     std::string run_name;  ///< the new run's id begins with it
+    /// The run's id, chosen by somebody else. Then log_dir is this run's own folder, and no earlier
+    /// run is continued.
+    std::optional<std::string> run_id;
     milliseconds heartbeat_timeout{5000};
     std::filesystem::path log_dir;  ///< absolute
     RunRecord record;               ///< what is known of the run beforehand; the rest is filled in

@@ -76,31 +76,34 @@ Result<int> run_node(NodeOptions options) {
     };
 
   std::optional<int> agent_code, leader_code;
-  const bool leads = options.leader.has_value();
+  bool leads = options.leader.has_value();
   const auto stop_when_over = [&] {
     if (agent_code && (leader_code || !leads || *agent_code == 2)) context.stop();
   };
   std::unique_ptr<Leader> leader;
-  if (leads) {
+  if (options.leader) {
     auto started = Leader::start(context, clock, log, options.rules, std::move(*options.leader),
                                  [&](int code) {
                                    leader_code = code;
                                    stop_when_over();
                                  });
-    if (!started) {
+    if (started) {
+      leader = std::move(*started);
+      options.agent.leader_host = "127.0.0.1";
+      options.agent.leader_port = leader->port();
+    } else if (options.join_if_port_taken && started.error().code == EADDRINUSE) {
+      leads = false;
+    } else {
       pump.finish(options.console_patience);
       return fail(std::move(started).error());
     }
-    leader = std::move(*started);
-    options.agent.leader_host = "127.0.0.1";
-    options.agent.leader_port = leader->port();
   }
   Agent agent(context, reaper, clock, log, pump, std::move(options.agent), [&](int code) {
     agent_code = code;
     stop_when_over();
   });
-  asio::signal_set signals(context, SIGTERM, SIGINT, SIGHUP);
-  signals.add(SIGQUIT);
+  asio::signal_set signals(context);
+  for (const int signal : options.signals) signals.add(signal);
   listen_for_signals(signals, agent);
   agent.start();
   context.run();

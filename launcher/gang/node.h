@@ -1,7 +1,10 @@
 #pragma once
 
+#include <signal.h>
+
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "env/clock.h"
 #include "env/log.h"
@@ -24,6 +27,9 @@ struct NodeOptions {
   /// What to do before the first generation: on node 0 for the job (`first`), then on each node.
   /// Null: nothing.
   std::function<Result<Preparer::Work>(const Welcome&, bool first)> preparation;
+  /// Another process that has node 0's port may be node 0's agent: then join it instead of failing.
+  bool join_if_port_taken = false;
+  std::vector<int> signals{SIGTERM, SIGINT, SIGHUP, SIGQUIT};  ///< that stop the job
   Log::Level log_level = Log::Level::kInfo;
   /// How long a slow console may hold up the end.
   milliseconds console_patience{5000};

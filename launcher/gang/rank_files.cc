@@ -23,12 +23,16 @@ std::string read_tail(const std::filesystem::path& path, size_t limit) {
 }
 
 void add_files(Evidence& evidence, const RankFiles& files, size_t tail_limit) {
+  if (files.folder.empty()) return;
   evidence.stderr_tail = read_tail(files.stderr_log(), tail_limit);
   evidence.stdout_tail = read_tail(files.stdout_log(), tail_limit);
   const std::string text = read_tail(files.error_file(), ErrorFile::kMaxSize);
   if (text.empty()) return;
   // A file that torch was still writing when it was killed is no evidence.
-  if (auto error = parse_error_file(text)) evidence.error_file = std::move(*error);
+  auto error = parse_error_file(text);
+  if (!error) return;
+  evidence.error_file = std::move(*error);
+  evidence.error_file->path = files.error_file().string();
 }
 
 }  // namespace megalaunch

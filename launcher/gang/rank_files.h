@@ -9,7 +9,7 @@
 namespace megalaunch {
 
 /// The files of one rank in one generation:
-/// <run_dir>/attempt_<generation>/<node_rank>/<local_rank>/...
+/// <run_dir>/attempt_<generation>/<node_rank>/<local_rank>/...; no files when the folder is empty.
 struct RankFiles {
   std::filesystem::path folder;
   std::filesystem::path stdout_log() const { return folder / "stdout.log"; }

@@ -45,6 +45,24 @@ milliseconds delay(const RestartLimits& limits, int earlier_restarts) {
   return std::min(after, std::max(limits.backoff, limits.backoff_cap));
 }
 
+/// RestartLimits::any_cause.
+RestartDecision decide_by_count(const RestartLimits& limits, const RankEnd& first_end,
+                                RestartDecision decision) {
+  RestartHistory& history = decision.history;
+  if (history.generation < limits.max) {
+    decision.action = Retry{milliseconds(0)};
+    decision.reason = fmt::format("restart {} of {}", ++history.generation, limits.max);
+    return decision;
+  }
+  int code = 1;
+  if (const auto* exited = std::get_if<Exited>(&first_end)) code = std::max(exited->code, 1);
+  if (const auto* signaled = std::get_if<Signaled>(&first_end)) code = 128 + signaled->signal;
+  decision.action = End{code};
+  decision.reason = limits.max == 0 ? "no restarts were asked for: the job ends"
+                                    : fmt::format("all {} restarts are used up", limits.max);
+  return decision;
+}
+
 }  // namespace
 
 int own_exit_code(const RankEnd& end) {
@@ -74,6 +92,7 @@ RestartDecision decide_restart(const RestartLimits& limits, const RestartHistory
       !advanced && !history.last_signature.empty() && history.last_signature == verdict.signature;
   next.last_signature = verdict.signature;
 
+  if (limits.any_cause) return decide_by_count(limits, first_end, std::move(decision));
   const RetryHabit habit = habit_of(verdict, limits);
   const std::string kind(to_string(verdict.kind));
   const auto end = [&](int code, std::string reason) {

@@ -107,6 +107,7 @@ struct LogPump::State {
         console.write(each.source.stream, each.source.prefix, line);
         if (!complete) console.write(each.source.stream, {}, "\n");
       }
+      if (each.source.also) each.source.also(line);
       if (complete) line.remove_suffix(1);
       if (observer) observer(each.source, line);
     };

@@ -25,6 +25,8 @@ class LogPump {
     std::string prefix;      ///< in front of each line on the console
     bool on_console = true;  ///< otherwise its lines only go to the observer
     int rank = 0;            ///< global rank, for the observer
+    /// Sees each of its lines too, with its newline, on the pump's thread; may be null.
+    std::function<void(std::string_view line)> also;
   };
   /// Sees every line (without newline) of every source, on the pump's thread.
   using Observer = std::function<void(const Source&, std::string_view line)>;

@@ -26,7 +26,16 @@ constexpr seconds kUninterruptiblePatience{30};
 /// us.
 constexpr milliseconds kLookAgain{5};
 
-Result<UniqueFd> open_log(const std::filesystem::path& path) {
+/// A copy of one of our own descriptors 0 to 2.
+Result<UniqueFd> share(int fd) {
+  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!copy) return errno_error(errno, fmt::format("copy descriptor {}", fd));
+  return copy;
+}
+
+/// `own` is what the rank gets when no file is named.
+Result<UniqueFd> open_log(const std::filesystem::path& path, int own) {
+  if (path.empty()) return share(own);
   UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!file) return errno_error(errno, fmt::format("open the log file {}", path.string()));
   return file;
@@ -55,20 +64,23 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
   Status start(const std::vector<RankSpec>& specs) {
     const UniqueFd no_input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     if (!no_input) return errno_error(errno, "open /dev/null");
+    auto own_input = share(STDIN_FILENO);
+    if (!own_input) return fail(std::move(own_input).error());
     // All files before the first process, so that a full or read-only disk starts nothing.
     std::vector<std::pair<UniqueFd, UniqueFd>> files;
     for (const RankSpec& spec : specs) {
-      auto out = open_log(spec.stdout_path);
+      auto out = open_log(spec.stdout_path, STDOUT_FILENO);
       if (!out) return fail(std::move(out).error());
-      auto err = spec.stderr_path == spec.stdout_path
+      auto err = !spec.stderr_path.empty() && spec.stderr_path == spec.stdout_path
                      ? Result<UniqueFd>(UniqueFd(::fcntl(out->get(), F_DUPFD_CLOEXEC, 3)))
-                     : open_log(spec.stderr_path);
+                     : open_log(spec.stderr_path, STDERR_FILENO);
       if (!err) return fail(std::move(err).error());
       files.emplace_back(std::move(*out), std::move(*err));
     }
     for (size_t i = 0; i < specs.size(); ++i) {
       SpawnRequest request = specs[i].process;
-      request.stdin_fd = no_input.get();
+      request.stdin_fd = specs[i].inherit_stdin ? own_input->get() : no_input.get();
+      request.new_session = specs[i].inherit_stdin;
       request.stdout_fd = files[i].first.get();
       request.stderr_fd = files[i].second.get();
       auto pid = spawn(request);
@@ -120,23 +132,23 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
     return found;
   }
 
-  void stop(milliseconds grace, std::function<void()> done) {
+  void stop(milliseconds grace, std::function<void()> done, int first_signal) {
     if (finished) return boost::asio::post(context, std::move(done));
     when_done = std::move(done);
     const SteadyTime kill_time = clock.steady() + grace;
     if (!stopping) {
       stopping = true;
       kill_at = kill_time;
-      terminate();
+      terminate(first_signal);
     }
     kill_at = std::min(kill_at, kill_time);
     // Never from inside the caller's own call.
     boost::asio::post(context, [self = shared_from_this()] { self->look(); });
   }
 
-  void terminate() {
+  void terminate(int first_signal) {
     const auto others = stragglers();
-    for (const int signal : {SIGTERM, SIGCONT}) {
+    for (const int signal : {first_signal, SIGCONT}) {
       signal_groups(signal);
       for (const pid_t pid : others) ::kill(pid, signal);
     }
@@ -221,8 +233,8 @@ RankGroup::~RankGroup() {
 Status RankGroup::start(const std::vector<RankSpec>& ranks) {
   return state_->start(ranks);
 }
-void RankGroup::stop(milliseconds grace, std::function<void()> done) {
-  state_->stop(grace, std::move(done));
+void RankGroup::stop(milliseconds grace, std::function<void()> done, int first_signal) {
+  state_->stop(grace, std::move(done), first_signal);
 }
 void RankGroup::forward(int signal) {
   state_->signal_groups(signal);

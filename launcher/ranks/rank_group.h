@@ -28,7 +28,8 @@ struct RankSpec {
   int local_rank = 0;                 ///< on this node
   SpawnRequest process;               ///< without descriptors
   std::filesystem::path stdout_path;  ///< made or appended to; the rank writes into it directly
-  std::filesystem::path stderr_path;
+  std::filesystem::path stderr_path;  ///< either may be empty: it writes where this process does
+  bool inherit_stdin = false;         ///< it reads what this process would read; else nothing
 };
 
 /// How one rank ended.
@@ -63,10 +64,10 @@ class RankGroup {
   /// is returned.
   Status start(const std::vector<RankSpec>& ranks);
 
-  /// Stops what is left: SIGTERM and SIGCONT to every rank's process group and to descendants
+  /// Stops what is left: `first_signal` (SIGTERM) and SIGCONT to every rank's process group and to descendants
   /// outside of it, SIGKILL after `grace`. Calls `done` from the context when no process is left,
   /// also when none was. Calling it again shortens the grace; the last `done` counts.
-  void stop(milliseconds grace, std::function<void()> done);
+  void stop(milliseconds grace, std::function<void()> done, int first_signal = 15);
 
   /// Sends `signal` to every living rank's process group, for instance one that a person sent to
   /// the agent.

@@ -1,6 +1,7 @@
 #include "launcher/ranks/spawn.h"
 
 #include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,6 +29,7 @@ struct ChildSetup {
   const SpawnRequest& request;
   pid_t parent;
   std::vector<const char*> environment;  ///< ends in a null pointer
+  cpu_set_t cpus;
 
   process::error_code on_setup(process::posix::default_launcher& launcher,
                                const boost::filesystem::path&, const char* const*) {
@@ -37,7 +39,9 @@ struct ChildSetup {
 
   process::error_code on_exec_setup(process::posix::default_launcher&,
                                     const boost::filesystem::path&, const char* const*) {
-    if (::setpgid(0, 0) != 0) return last_error();
+    if (request.new_session ? ::setsid() < 0 : ::setpgid(0, 0) != 0) return last_error();
+    if (!request.cpus.empty() && ::sched_setaffinity(0, sizeof cpus, &cpus) != 0)
+      return last_error();
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return last_error();
     if (::getppid() != parent) ::_exit(127);  // the parent died before the line above took effect
     for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
@@ -74,6 +78,10 @@ Result<pid_t> spawn(const SpawnRequest& request) {
   std::vector<const char*> environment;
   for (const std::string& variable : request.environment) environment.push_back(variable.c_str());
   environment.push_back(nullptr);
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  for (const int cpu : request.cpus)
+    if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET(static_cast<size_t>(cpu), &cpus);
   // A context of its own: Boost tells it about the fork, and the agent's reactor must not be
   // rebuilt in the child.
   boost::asio::io_context context;
@@ -82,7 +90,7 @@ Result<pid_t> spawn(const SpawnRequest& request) {
   auto child =
       launcher(context.get_executor(), error, boost::filesystem::path(request.program.native()),
                std::vector<std::string>(request.argv.begin() + 1, request.argv.end()),
-               ChildSetup{request, ::getpid(), std::move(environment)});
+               ChildSetup{request, ::getpid(), std::move(environment), cpus});
   if (error)
     return errno_error(error.value(), fmt::format("start {} in {}", request.program.string(),
                                                   request.cwd.string()));

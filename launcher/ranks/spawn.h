@@ -23,6 +23,8 @@ struct SpawnRequest {
   int stdin_fd = -1;  ///< the child's descriptors 0 to 2; stay owned by the caller. All above 2.
   int stdout_fd = -1;
   int stderr_fd = -1;
+  bool new_session = false;  ///< also leader of a session, so that it may read a terminal
+  std::vector<int> cpus;     ///< the only ones it may run on; empty: as this process
 };
 
 /// Starts a child through Boost.Process: leader of its own process group, killed by the kernel when
