@@ -405,7 +405,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
       group;  ///< of the generation; null before the first and when it could not be started
   std::vector<RankExit> exits;        ///< in the order in which they happened
   std::optional<Evidence> unstarted;  ///< why the ranks of the generation could not be started
-  std::vector<Evidence> last_evidence;  ///< what was said about the last generation that was stopped
+  std::vector<Evidence>
+      last_evidence;  ///< what was said about the last generation that was stopped
   std::optional<int64_t> oom_kills_before;
   bool stopping = false;
   std::optional<int> interrupted;

@@ -212,18 +212,26 @@ Result<CauseRules> CauseRules::parse(std::string_view yaml, std::string_view fil
 }
 
 CauseRules CauseRules::built_in() {
-  auto rules = parse(kBuiltInCauseRules, "configs/causes.yaml");
-  // A test loads the table; a binary with a bad one is not built twice.
-  if (!rules) throw std::logic_error(rules.error().message);
-  return *std::move(rules);
+  return CauseRules(nullptr);
+}
+
+const CauseRules::Table& CauseRules::table() const {
+  if (table_) return *table_;
+  static const CauseRules built_in = [] {
+    auto rules = parse(kBuiltInCauseRules, "configs/causes.yaml");
+    // A test loads the table; a binary with a bad one is not built twice.
+    if (!rules) throw std::logic_error(rules.error().message);
+    return *std::move(rules);
+  }();
+  return *built_in.table_;
 }
 
 Result<CauseRules> CauseRules::with(std::string_view yaml, std::string_view file) const {
   Written written;
-  written.habits = table_->written.habits;
+  written.habits = table().written.habits;
   if (auto read = read_table(yaml, file, written); !read) return fail(std::move(read).error());
   const size_t added = written.rules.size();
-  for (const WrittenRule& ours : table_->written.rules) {
+  for (const WrittenRule& ours : table().written.rules) {
     const bool replaced = std::any_of(
         written.rules.begin(), written.rules.begin() + static_cast<std::ptrdiff_t>(added),
         [&](const WrittenRule& theirs) { return theirs.rule.name == ours.rule.name; });
@@ -233,13 +241,13 @@ Result<CauseRules> CauseRules::with(std::string_view yaml, std::string_view file
 }
 
 const std::vector<CauseRule>& CauseRules::rules() const {
-  return table_->rules;
+  return table().rules;
 }
 const RetryHabit& CauseRules::habit(CauseKind kind) const {
-  return table_->written.habits[static_cast<size_t>(kind)];
+  return table().written.habits[static_cast<size_t>(kind)];
 }
 const PatternSet& CauseRules::patterns() const {
-  return table_->patterns;
+  return table().patterns;
 }
 
 }  // namespace megalaunch

@@ -67,7 +67,8 @@ struct CauseRule {
 /// one names its cause. Immutable once made, cheap to copy, safe to share between threads.
 class CauseRules {
  public:
-  /// configs/causes.yaml as it was when this binary was built.
+  /// configs/causes.yaml as it was when this binary was built. Free until it is asked the first
+  /// question: a job that does not fail needs none of it.
   static CauseRules built_in();
 
   /// A table from text in the format of configs/causes.yaml; `file` names it in errors
@@ -88,7 +89,8 @@ class CauseRules {
  private:
   struct Table;
   explicit CauseRules(std::shared_ptr<const Table> table) : table_(std::move(table)) {}
-  std::shared_ptr<const Table> table_;
+  const Table& table() const;
+  std::shared_ptr<const Table> table_;  ///< null: the built-in one
 };
 
 }  // namespace megalaunch

@@ -181,7 +181,10 @@ struct Leader::State : std::enable_shared_from_this<State> {
     store->admit_only(open.addresses);
     journal.state().generation = open.generation;
     options.record.generations = open.generation + 1;
-    write_record("running");
+    // Not in the way of the start orders: it waits for the disk.
+    asio::post(context, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->write_record("running");
+    });
     if (!options.make_command) return;
     auto made = options.make_command(coordinator.identity(), open.generation);
     if (made)

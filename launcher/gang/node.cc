@@ -35,9 +35,20 @@ void listen_for_signals(asio::signal_set& signals, Agent& agent) {
   });
 }
 
+/// The signals that mean to stop. Held back until somebody listens: the kernel drops what PID 1 has
+/// no handler for.
+sigset_t stop_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) ::sigaddset(&set, signal);
+  return set;
+}
+
 }  // namespace
 
 Result<int> run_node(NodeOptions options) {
+  const sigset_t stopping = stop_signals();
+  ::sigprocmask(SIG_BLOCK, &stopping, nullptr);
   open_standard_descriptors();
   ::signal(SIGPIPE, SIG_IGN);
   // Orphans of our ranks come to us, not to the machine's init; as PID 1 they do anyway.
@@ -105,6 +116,7 @@ Result<int> run_node(NodeOptions options) {
   asio::signal_set signals(context);
   for (const int signal : options.signals) signals.add(signal);
   listen_for_signals(signals, agent);
+  ::sigprocmask(SIG_UNBLOCK, &stopping, nullptr);
   agent.start();
   context.run();
 

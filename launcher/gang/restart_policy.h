@@ -19,8 +19,8 @@ struct Verdict;
 /// How often and how fast a gang is started again: the job file's `restart:` section.
 struct RestartLimits {
   bool any_cause = false;  ///< every failure is retried, at once, until `max` restarts are used up,
-                           ///< whatever its cause: torchrun's --max-restarts. The job then ends with
-                           ///< the first failed rank's code, 128+n for signal n.
+                           ///< whatever its cause: torchrun's --max-restarts. The job then ends
+                           ///< with the first failed rank's code, 128+n for signal n.
   int max = 3;                  ///< restarts without progress in between, whatever their causes
   std::optional<int> lifetime;  ///< restarts ever, progress or not (torchrun's --max-restarts)
   std::map<CauseKind, int>

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 
+#include "env/platform.h"
 #include "launcher/ranks/log_pump.h"
 #include "launcher/results/iteration_line.h"
 #include "launcher/results/nvml_monitor.h"
@@ -118,6 +119,7 @@ void RunMonitor::begin_run(const std::filesystem::path& run_dir, int node_rank) 
     else
       state_->check(fail(std::move(writer).error()));
   }
+  if (!count_gpus()) return;
   if (auto gpus = open_nvml(); gpus) {
     state_->gpus = std::move(*gpus);
     state_->sample_gpus_later();
