@@ -126,8 +126,11 @@ FrameDecoder::State FrameDecoder::decode(std::string_view bytes) {
           return state;
         break;
       case 'V':
-        if (dialect_ == Dialect::kLegacy && operation_ == Operation::kAppend && bytes.size() == at_)
+        if (dialect_ == Dialect::kLegacy && operation_ == Operation::kAppend &&
+            bytes.size() == at_) {
+          needed_ = at_;
           return State::kAmbiguous;
+        }
         if (const auto state = take_counted(bytes, limits_->value_bytes, Refusal::kValueTooLong);
             state != State::kRequest)
           return state;

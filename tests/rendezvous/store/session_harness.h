@@ -21,6 +21,7 @@ class SessionHarness final : public Wakeups {
     std::string unconsumed;
     std::string output;
     std::optional<Refusal> closed;
+    Session::Stop stop = Session::Stop::kNeedMore;
     std::string take() { return std::exchange(output, {}); }
   };
 
@@ -58,7 +59,7 @@ class SessionHarness final : public Wakeups {
   }
   /// The client sends nothing for so long that an ambiguous request is decided.
   void be_silent(Client& client) {
-    if (last_stop_ != Session::Stop::kAmbiguous) return;
+    if (client.stop != Session::Stop::kAmbiguous) return;
     client.session->decide_by_silence();
     serve(client);
     deliver();
@@ -85,7 +86,7 @@ class SessionHarness final : public Wakeups {
     for (;;) {
       const auto progress = client.session->receive(client.unconsumed, client.output);
       client.unconsumed.erase(0, progress.consumed);
-      last_stop_ = progress.stop;
+      client.stop = progress.stop;
       if (progress.stop == Session::Stop::kRefused) client.closed = client.session->refusal();
       if (progress.stop != Session::Stop::kOutputFull) return;
     }
@@ -93,7 +94,6 @@ class SessionHarness final : public Wakeups {
 
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<Ticket> wakes_;
-  Session::Stop last_stop_ = Session::Stop::kNeedMore;
 };
 
 /// The wire form of one reply field, for expectations.
