@@ -136,7 +136,8 @@ int report(Flags& flags, const Log& log) {
     return exit_with(
         {Error::Kind::kUsage, 0, "report needs a log directory, a log file or --from TABLE.csv"},
         log);
-  if (!flags.card.empty() && (flags.summary.card = find_card(flags.card)) == nullptr)
+  if (!flags.card.empty()) flags.summary.card = find_card(flags.card);
+  if (!flags.card.empty() && flags.summary.card == nullptr)
     return exit_with({Error::Kind::kUsage, 0,
                       fmt::format("--card {}: unknown; known are {}", flags.card, known_cards())},
                      log);

@@ -110,7 +110,7 @@ std::optional<double> teraflops_with_unit(std::string_view value) {
     case 'G':
       return *number * 1e-3;
     case 'T':
-      return *number;
+      return number;
     default:
       return *number * 1e3;
   }

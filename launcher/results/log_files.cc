@@ -68,7 +68,7 @@ void order(RunFiles& run) {
   });
 }
 
-std::string name_or_dot(std::string name) {
+std::string name_or_dot(const std::string& name) {
   return name.empty() ? "." : name;
 }
 

@@ -41,12 +41,12 @@ std::optional<std::vector<double>> expected_stage_memory_mib(const RunRecord& r)
 
   std::vector<double> result;
   for (int k = 0; k < stages; ++k) {
-    const int after = stages - k - 1;
+    const std::int64_t after = stages - k - 1;
     const double own = static_cast<double>(layers) * layer_parameters;
     const double ends = embedding * ((k == 0 ? 1 : 0) + (after == 0 ? 1 : 0));
     const double weights = (own + ends) * (6 + 12 / (dp * cp)) + (fp8 ? 2 * own : 0);
     const auto in_flight = static_cast<double>(
-        chunks > 1 ? chunk * (2 * after + (chunks - 1) * stages + 1) : layers * (stages - k));
+        chunks > 1 ? chunk * (2 * after + (chunks - 1) * stages + 1) : layers * (after + 1));
     double activations = r.activations == "full"
                              ? in_flight * 2 * tokens * h / tp + layer_activations
                              : in_flight * layer_activations;
