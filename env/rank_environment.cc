@@ -7,8 +7,8 @@ Variables rank_environment(const Variables& inherited, const RankPlace& place) {
   const auto set = [&variables](const char* name, int value) {
     variables.set(name, std::to_string(value));
   };
-  const auto set_default = [&variables](const char* name, const char* value) {
-    if (!variables.get(name)) variables.set(name, value);
+  const auto set_default = [&variables](std::string_view name, const char* value) {
+    if (!variables.get(name)) variables.set(std::string(name), value);
   };
   set("RANK", place.rank);
   set("LOCAL_RANK", place.local_rank);
@@ -26,7 +26,7 @@ Variables rank_environment(const Variables& inherited, const RankPlace& place) {
   variables.set("TORCHELASTIC_RUN_ID", place.run_id);
   variables.set("TORCHELASTIC_USE_AGENT_STORE", "True");
   variables.set("TORCHELASTIC_ERROR_FILE", place.error_file.string());
-  set_default("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1");
+  set_default(nccl_error_handling_variable(place.torch), "1");
   if (place.local_world_size > 1) set_default("OMP_NUM_THREADS", "1");
   return variables;
 }

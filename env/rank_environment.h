@@ -1,8 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
+#include "env/torch_version.h"
 #include "env/variables.h"
 
 namespace megalaunch {
@@ -22,6 +24,7 @@ struct RankPlace {
   int master_port = 0;
   std::filesystem::path error_file;  ///< absolute; torch's @record writes it
   std::string role = "default";
+  std::optional<TorchVersion> torch;  ///< that the rank will import, when that is known
 };
 
 /// The environment of one rank: `inherited` with exactly the variables that torchrun sets on top

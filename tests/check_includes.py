@@ -18,7 +18,9 @@ LAUNCHER = {
     "launcher/ranks": ["launcher/job"],
     "launcher/results": ["launcher/job", "launcher/megatron", "launcher/ranks"],
     "launcher/gang": ["launcher/job", "launcher/megatron", "launcher/ranks", "launcher/results"],
-    "launcher/cli": ["launcher/job", "launcher/megatron", "launcher/ranks", "launcher/results", "launcher/gang"],
+    "launcher/torchrun": ["launcher/ranks", "launcher/gang"],
+    "launcher/cli": ["launcher/job", "launcher/megatron", "launcher/ranks", "launcher/results", "launcher/gang",
+                     "launcher/torchrun"],
 }
 FOLDERS = {
     "env": [],

@@ -4,6 +4,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <exception>
+#include <filesystem>
 
 #include "launcher/cli/exit_code.h"
 
@@ -22,6 +23,11 @@ int exit_with(const Error& error, const Log& log) {
 }
 
 int run_command_line(int argc, const char* const* argv, CommandContext& context) try {
+  const std::vector<std::string> words(argv, argv + argc);
+  if (argc > 0 && std::filesystem::path(words[0]).filename() == "torchrun")
+    return run_torchrun(words[0], {words.begin() + 1, words.end()}, context);
+  if (argc > 1 && words[1] == "torchrun")
+    return run_torchrun(words[0], {words.begin() + 2, words.end()}, context);
   CLI::App app{"megalaunch starts, watches and restarts the ranks of a distributed training job."};
   app.require_subcommand(1);
   app.set_version_flag("--version", MEGALAUNCH_VERSION);
@@ -34,6 +40,7 @@ int run_command_line(int argc, const char* const* argv, CommandContext& context)
   add_store_command(app, context);
   add_diagnose_command(app, context);
   add_report_command(app, context);
+  add_torchrun_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -32,6 +32,11 @@ void add_presets_command(CLI::App& app, CommandContext& context);
 void add_store_command(CLI::App& app, CommandContext& context);
 void add_diagnose_command(CLI::App& app, CommandContext& context);
 void add_report_command(CLI::App& app, CommandContext& context);
+void add_torchrun_command(CLI::App& app);
+
+/// The drop-in for torchrun: `args` as torchrun takes them. Returns the exit status.
+int run_torchrun(const std::string& called_as, const std::vector<std::string>& args,
+                 CommandContext& context);
 
 /// Reports `error` on the log and returns the exit status that its kind stands for.
 int exit_with(const Error& error, const Log& log);

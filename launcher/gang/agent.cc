@@ -165,6 +165,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
       options.cwd = order.command->cwd;
       for (const auto& [name, value] : order.command->env) options.environment.set(name, value);
     }
+    torch = installed_torch(options.program, options.environment);
     std::vector<RankSpec> specs;
     rank_folders.clear();
     for (int local_rank = 0; local_rank < options.ranks; ++local_rank) {
@@ -224,6 +225,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     place.master_addr = options.master_addr;
     place.master_port = options.leader_port;
     place.error_file = files.error_file();
+    place.torch = torch;
     Variables variables = rank_environment(options.environment, place);
     const size_t equals = options.marker.find('=');
     variables.set(options.marker.substr(0, equals), options.marker.substr(equals + 1));
@@ -397,6 +399,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   asio::steady_timer interrupt_timer;
   std::optional<Welcome> welcome;
   std::filesystem::path run_dir;
+  std::optional<TorchVersion> torch;    ///< that the ranks will import
   std::vector<RankFiles> rank_folders;  ///< of the generation, by local rank
   int generation = -1;
   int first_rank = 0;

@@ -104,6 +104,7 @@ Result<int> run_node(NodeOptions options) {
       options.agent.leader_port = leader->port();
     } else if (options.join_if_port_taken && started.error().code == EADDRINUSE) {
       leads = false;
+      options.agent.node_rank = options.join_if_port_taken->node_rank;
     } else {
       pump.finish(options.console_patience);
       return fail(std::move(started).error());

@@ -27,8 +27,12 @@ struct NodeOptions {
   /// What to do before the first generation: on node 0 for the job (`first`), then on each node.
   /// Null: nothing.
   std::function<Result<Preparer::Work>(const Welcome&, bool first)> preparation;
-  /// Another process that has node 0's port may be node 0's agent: then join it instead of failing.
-  bool join_if_port_taken = false;
+  /// Another process that has node 0's port may be node 0's agent: then this node joins it, instead
+  /// of failing.
+  struct JoinInstead {
+    std::optional<int> node_rank;  ///< in place of the agent's
+  };
+  std::optional<JoinInstead> join_if_port_taken;
   std::vector<int> signals{SIGTERM, SIGINT, SIGHUP, SIGQUIT};  ///< that stop the job
   Log::Level log_level = Log::Level::kInfo;
   /// How long a slow console may hold up the end.

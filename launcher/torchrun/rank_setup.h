@@ -1,0 +1,21 @@
+#pragma once
+
+#include <optional>
+
+#include "launcher/gang/rank_hooks.h"
+#include "launcher/torchrun/options.h"
+#include "launcher/torchrun/run_folder.h"
+
+namespace megalaunch {
+
+/// How a torchrun command line wants its ranks: files in torchrun's layout, streams to files, to
+/// the console or straight through, its prefixes and filters, its environment. `folder` is nothing
+/// with --log-dir /dev/null.
+RankHooks rank_hooks(const TorchrunOptions& options, const std::optional<RunFolder>& folder);
+
+/// The device that a rank gets with --virtual-local-rank. An error when CUDA_VISIBLE_DEVICES has
+/// none for it.
+Result<std::string> device_of_rank(const std::optional<std::string>& cuda_visible_devices,
+                                   int local_rank);
+
+}  // namespace megalaunch
