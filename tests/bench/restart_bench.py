@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""From SIGKILL of one rank until every rank of every node runs again, beside torchrun. Ranks are plain shells; no backoff.
+"""From SIGKILL of one rank until every rank of every node runs again, beside torchrun; no backoff. Shapes are agents x ranks.
 
-All agents are on this machine and meet over loopback. Shapes are agents x ranks.
+Ranks are plain shells, or with --all-reduce PYTHON real ranks of torch in a loop of all_reduce (gloo): then "runs again" means
+that it has been through an all_reduce of its new life. All agents are on this machine and meet over loopback.
 """
 
 import os
@@ -11,7 +12,22 @@ import time
 import launch_common as common
 
 # One file per life of a rank: its name has the pid, since launchers count restarts differently.
-SCRIPT = 'date +%s%N >"$OUT/start.$RANK.$$"; exec sleep 600'
+SHELL = 'date +%s%N >"$OUT/start.$RANK.$$"; exec sleep 600'
+ALL_REDUCE = """
+import os, time, datetime, torch, torch.distributed as dist
+torch.set_num_threads(1)
+dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=600))
+value, first = torch.ones(1000), True
+while True:
+    dist.all_reduce(value)
+    value.fill_(1)
+    if first:
+        name = f"{os.environ['OUT']}/start.{os.environ['RANK']}.{os.getpid()}"
+        with open(name, "w") as file:
+            file.write(str(time.time_ns()))
+        first = False
+    time.sleep(0.01)
+"""
 
 
 def lives(folder, ranks):
@@ -28,14 +44,15 @@ def all_have(seen, count):
     return seen if all(len(starts) >= count for starts in seen.values()) else None
 
 
-def measure(launcher, nodes, ranks, rounds):
+def measure(launcher, nodes, ranks, rounds, script, patience):
     """Milliseconds of each round."""
     total, times = nodes * ranks, []
     with common.Folder() as folder:
-        run = common.Run(launcher, SCRIPT, ranks, folder, nodes=nodes, restarts=rounds + 1)
+        (folder / "all_reduce.py").write_text(ALL_REDUCE)
+        run = common.Run(launcher, script, ranks, folder, nodes=nodes, restarts=rounds + 2)
         try:
             for round_number in range(1, rounds + 2):
-                seen = common.wait_until(lambda: all_have(lives(folder, total), round_number), 180,
+                seen = common.wait_until(lambda: all_have(lives(folder, total), round_number), patience,
                                          f"life {round_number} of all {total} ranks", run)
                 if round_number > 1:
                     times.append((max(v[-1][0] for v in seen.values()) - killed) / 1e6)
@@ -50,20 +67,28 @@ def measure(launcher, nodes, ranks, rounds):
 
 
 def main():
-    args = common.arguments(__doc__, rounds=(3, "restarts per shape; the median counts"))
+    args = common.arguments(__doc__, rounds=(3, "restarts per shape; the median counts"),
+                            all_reduce=("", "interpreter of torch ranks"), patience=(120.0, "seconds to wait for a restart"))
     launchers = common.launchers(args)
-    shapes = [(1, 2)] if args.once else [(1, 8), (4, 2), (8, 1)]
+    rounds = 1 if args.once else args.rounds
+    if args.all_reduce:
+        script, shapes = f'exec {args.all_reduce} -u "$OUT/all_reduce.py"', [(1, 2), (2, 1), (2, 2), (4, 2)]
+    else:
+        script, shapes = SHELL, [(1, 8), (4, 2), (8, 1)]
     rows = []
-    for nodes, ranks in shapes:
+    for nodes, ranks in [(1, 2)] if args.once else shapes:
         values = []
         for launcher in launchers:
             try:
-                values.append(common.median(measure(launcher, nodes, ranks, 1 if args.once else args.rounds)))
+                # Torch ranks get a fresh gang for each kill: what a second one costs depends on how the first one went.
+                gangs, kills = (rounds, 1) if args.all_reduce else (1, rounds)
+                times = [t for _ in range(gangs) for t in measure(launcher, nodes, ranks, kills, script, args.patience)]
+                values.append(common.median(times))
             except RuntimeError as error:
-                print(f"{launcher.name}, {nodes} x {ranks}: {error}")
+                print(f"{launcher.name}, {nodes} x {ranks}: {str(error)[-400:]}")
                 values.append(None)
         rows.append((f"{nodes} x {ranks}", "ms", values))
-    common.print_table("SIGKILL of one rank until all ranks have started again", [l.name for l in launchers], rows)
+    common.print_table("SIGKILL of one rank until all ranks run again", [each.name for each in launchers], rows)
     if args.once and None in rows[0][2]:
         raise SystemExit(1)
 
