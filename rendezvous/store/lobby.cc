@@ -88,8 +88,12 @@ void Lobby::accept_batch() {
   }
   receive_guests(std::move(accepted));
   if (error == 0 || error == EAGAIN) return await_newcomers();
-  shared_.log.warn("store: cannot accept connections: {}; trying again while they queue up",
-                   errno_text(error));
+  if (const auto now = shared_.clock.steady(); now >= next_accept_warning_) {
+    next_accept_warning_ = now + std::chrono::minutes(1);
+    shared_.log.warn(
+        "store: cannot accept connections: {}; they queue up in the kernel until that is over",
+        errno_text(error));
+  }
   accept_pause_.expires_after(kAcceptPause);
   accept_pause_.async_wait([this](const boost::system::error_code& canceled) {
     if (!canceled && !shut_) await_newcomers();

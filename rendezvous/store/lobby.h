@@ -64,6 +64,7 @@ class Lobby {
   boost::asio::posix::stream_descriptor listening_;
   boost::asio::steady_timer accept_pause_{context_};
   boost::asio::steady_timer deadline_timer_{context_};
+  SteadyTime next_accept_warning_{};
   bool deadline_armed_ = false;
   bool shut_ = false;
 

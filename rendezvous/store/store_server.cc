@@ -20,10 +20,17 @@ namespace {
 
 constexpr int kBacklog = 1 << 20;  // the kernel cuts it down to net.core.somaxconn
 
-void raise_open_files_limit() {
+/// Soft limit to hard limit, and the hard limit to what the connections need where we may raise it.
+void raise_open_files_limit(size_t connections) {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = connections + 1024;
+  if (limit.rlim_max < wanted) {
+    const rlimit higher{wanted, wanted};
+    if (::setrlimit(RLIMIT_NOFILE, &higher) == 0) return;
+  }
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(limit.rlim_max, wanted);
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
@@ -136,7 +143,7 @@ Result<std::unique_ptr<StoreServer>> StoreServer::listen(Options options, Log lo
   if (options.foreign_magic.empty() != !options.on_foreign || options.foreign_magic.size() > 16)
     return fail(Error::Kind::kUsage,
                 "store: foreign_magic (1 to 16 bytes) and on_foreign go together");
-  raise_open_files_limit();
+  raise_open_files_limit(options.limits.connections);
   auto listening = open_listening(options.bind_address, options.port);
   if (!listening) return fail(std::move(listening).error());
   const auto port = port_of(listening->get());

@@ -144,8 +144,8 @@ StoreWorker::Connection* StoreWorker::find(uint32_t slot, uint32_t serial) {
 }
 
 void StoreWorker::open(Newcomer newcomer) {
-  // Accepted before start_generation(), and on its way here since.
-  if (newcomer.generation.number < shared_.generation().number) {
+  // Accepted before start_generation() or shut_down(), and on its way here since.
+  if (shut_ || newcomer.generation.number < shared_.generation().number) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     return;
   }
@@ -200,6 +200,7 @@ void StoreWorker::close_not_admitted() {
 
 void StoreWorker::shut_down() {
   asio::post(context_, [this] {
+    shut_ = true;
     close_where([](const Connection&) { return true; });
     sweep_timer_.cancel();
     work_.reset();

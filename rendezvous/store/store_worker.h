@@ -92,6 +92,7 @@ class StoreWorker final : public Wakeups {
   std::vector<std::unique_ptr<Connection>> slots_;
   std::vector<uint32_t> free_slots_;
   uint32_t next_serial_ = 0;
+  bool shut_ = false;
 
   // Connections that owe us the rest of a request, or that we owe replies: the only ones with a
   // deadline.

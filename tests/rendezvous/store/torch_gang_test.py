@@ -78,10 +78,9 @@ def torchrun_gang(python, version, port, script, agents=3, ranks=2):
     what = f"torch {version}, torchrun with {agents} agents of {ranks} ranks"
     with tempfile.TemporaryDirectory() as logs:
         children = [
-            start([python, "-m", "torch.distributed.run", "--nnodes", str(agents), "--nproc-per-node", str(ranks),
-                   "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-conf", "is_host=0",
-                   "--rdzv-id", f"gang-{version}", "--log-dir" if not version.startswith("1.") else "--log_dir", logs,
-                   "--redirects", "1", "--tee", "1", script], {})
+            start([python, "-m", "torch.distributed.run", "--nnodes", str(agents), "--nproc_per_node", str(ranks),
+                   "--rdzv_backend", "c10d", "--rdzv_endpoint", f"127.0.0.1:{port}", "--rdzv_conf", "is_host=0",
+                   "--rdzv_id", f"gang-{version}", "--log_dir", logs, "--redirects", "1", "--tee", "1", script], {})
             for _ in range(agents)]
         expect_ranks(finish(children, what, 200), agents * ranks, what)
 

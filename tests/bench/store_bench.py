@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""The store against torch's own server: the same load on each in turn, on this machine, in one run; a table with ratios.
+
+    tests/bench/store_bench.py                                  after a build of the release preset
+    tests/bench/store_bench.py --megalaunch PATH --load PATH --python python3 --connections 64,1024,4096 --start 1024,8192
+
+The two programs are static: to measure on another machine, carry build/release/launcher/cli/megalaunch,
+build/release/tests/bench/store_load and this file there, and name the two by --megalaunch and --load. On a machine with 16
+cores and torch 2.11 (its python3 on PATH) the numbers of the issue come from
+
+    python3 store_bench.py --megalaunch ./megalaunch --load ./store_load --python python3 \\
+        --connections 1,64,1024 --start 1024,8192 --hold 65000 --keys 1000000 --seconds 5
+
+--python may be given several times; each torch is measured with every server it has (libuv or not from 2.4 on). Torch
+before 2.2 speaks an older dialect; ours is measured in the same dialect beside it. --quick: ours alone, briefly (for CI).
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+TORCH_SERVER = """
+import sys, torch.distributed as dist
+options = {"use_libuv": sys.argv[1] == "libuv"} if sys.argv[1] != "only" else {}
+store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, **options)
+print("port", store.port, flush=True)
+sys.stdin.read()
+"""
+
+
+class Server:
+    def __init__(self, name, dialect, arguments):
+        self.name, self.dialect, self.arguments = name, dialect, arguments
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True)
+        for line in self.process.stdout:
+            if found := re.search(r"port (\d+)", line):
+                self.port = found.group(1)
+                threading.Thread(target=self.process.stdout.read, daemon=True).start()
+                return self
+        raise SystemExit(f"{self.name} did not start")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def resident_kib(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def torch_servers(python):
+    probe = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True)
+    if probe.returncode != 0:
+        return []
+    version = probe.stdout.strip()
+    release = tuple(int(part) for part in version.split(".")[:2])
+    dialect = "magic" if release >= (2, 2) else "l1"
+    kinds = ["libuv", "poll"] if release >= (2, 4) else ["only"]
+    return [Server(f"torch {version}{'' if kind == 'only' else ' ' + kind}", dialect, [python, "-c", TORCH_SERVER, kind])
+            for kind in kinds]
+
+
+class Bench:
+    def __init__(self, flags):
+        self.flags = flags
+
+    def ours(self, dialect):
+        arguments = [self.flags.megalaunch, "store", "--listen", "127.0.0.1:0"]
+        if self.flags.threads:
+            arguments += ["--threads", str(self.flags.threads)]
+        return Server(f"megalaunch{'' if dialect == 'magic' else ' (' + dialect + ')'}", dialect, arguments)
+
+    def load(self, server, mode, connections, **more):
+        arguments = [self.flags.load, "--port", server.port, "--mode", mode, "--connections", str(connections),
+                     "--dialect", server.dialect]
+        if self.flags.load_threads:
+            arguments += ["--threads", str(self.flags.load_threads)]
+        for name, value in more.items():
+            arguments += [f"--{name}", str(value)]
+        try:
+            done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode != 0:
+            print(f"    {server.name}: {done.stderr.strip()}", file=sys.stderr)
+            return None
+        return json.loads(done.stdout)
+
+    def compare(self, title, servers, measure):
+        """measure(server) -> {column: (value, better)}; better is 'more' or 'less'. The last server is ours."""
+        print(f"\n{title}")
+        rows = []
+        for server in servers:
+            with server:
+                rows.append((server.name, measure(server)))
+        ours = rows[-1][1]
+        for name, columns in rows:
+            cells = []
+            for column, (value, better) in columns.items():
+                text = f"{column} {value:,.1f}" if value < 1000 else f"{column} {value:,.0f}"
+                if columns is not ours and ours.get(column) and value and ours[column][0]:
+                    factor = ours[column][0] / value if better == "more" else value / ours[column][0]
+                    text += f" (ours {factor:.2f}x)"
+                cells.append(text)
+            print(f"  {name:26} {'   '.join(cells) or 'failed'}")
+        return rows
+
+    def operations(self, servers, connections):
+        def measure(server):
+            self.load(server, "mixed", connections, seconds=0.5)
+            best = None
+            for _ in range(self.flags.repeat):
+                got = self.load(server, "mixed", connections, seconds=self.flags.seconds)
+                if got and (best is None or got["operations_per_second"] > best["operations_per_second"]):
+                    best = got
+            return best and {"ops/s": (best["operations_per_second"], "more"), "p50 us": (best["p50_us"], "less"),
+                             "p99 us": (best["p99_us"], "less"), "longest us": (best["longest_us"], "less")} or {}
+
+        self.compare(f"closed loop of SET+GET, ADD, CHECK over {connections} connections", servers, measure)
+
+    def start(self, servers, connections):
+        def measure(server):
+            got = self.load(server, "start", connections, groups=self.flags.groups)
+            return got and {"start s": (got["seconds"], "less"), "connects/s": (got["connects_per_second"], "more"),
+                            "p99 us": (got["p99_us"], "less")} or {}
+
+        self.compare(f"start of {connections} clients: barrier, then {self.flags.groups} groups", servers, measure)
+
+    def hold(self, servers, connections):
+        def measure(server):
+            before = server.resident_kib()
+            holder = subprocess.Popen([self.flags.load, "--port", server.port, "--mode", "idle", "--connections",
+                                       str(connections), "--dialect", server.dialect, "--seconds", "15"],
+                                      stdout=subprocess.PIPE, text=True)
+            if not holder.stdout.readline():
+                return {}
+            held = server.resident_kib() - before
+            cpu = server.cpu_seconds()
+            got = self.load(server, "mixed", 16, seconds=2)
+            holder.wait()
+            used = {"bytes/connection": (held * 1024 / connections, "less")}
+            if got:
+                used["longest us beside them"] = (got["longest_us"], "less")
+            if self.flags.verbose:
+                print(f"    {server.name}: {server.cpu_seconds() - cpu:.2f} s of processor time", file=sys.stderr)
+            return used
+
+        self.compare(f"{connections} idle connections", servers, measure)
+
+    def keys(self, servers, keys):
+        def measure(server):
+            before = server.resident_kib()
+            filled = self.load(server, "fill", 1, keys=keys)
+            if not filled:
+                return {}
+            got = self.load(server, "mixed", 64, seconds=2)
+            return {"fill s": (filled["seconds"], "less"), "MiB": ((server.resident_kib() - before) / 1024, "less"),
+                    "longest us beside them": (got["longest_us"] if got else 0, "less")}
+
+        self.compare(f"{keys} keys of 100 bytes", servers, measure)
+
+
+def numbers(text):
+    return [int(part) for part in text.split(",") if part]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megalaunch", default=os.environ.get("MEGALAUNCH", ROOT / "build/release/launcher/cli/megalaunch"))
+    parser.add_argument("--load", default=ROOT / "build/release/tests/bench/store_load")
+    parser.add_argument("--python", action="append", help="a Python with torch; default: MEGALAUNCH_PYTHONS, else "
+                        "/usr/bin/python3 and .venv/bin/python")
+    parser.add_argument("--connections", type=numbers, default=[1, 64, 1024])
+    parser.add_argument("--start", type=numbers, default=[1024])
+    parser.add_argument("--hold", type=numbers, default=[4096], help="idle connections")
+    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--groups", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--repeat", type=int, default=2, help="of each, the best counts")
+    parser.add_argument("--threads", type=int, default=0, help="of our server; 0 = its default")
+    parser.add_argument("--load-threads", type=int, default=0)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    flags = parser.parse_args()
+    bench = Bench(flags)
+    if flags.quick:
+        flags.seconds, flags.repeat = 0.2, 1
+        bench.operations([bench.ours("magic")], 64)
+        bench.start([bench.ours("magic")], 256)
+        bench.keys([bench.ours("magic")], 10_000)
+        return 0
+    named = os.environ.get("MEGALAUNCH_PYTHONS")
+    pythons = flags.python or (named.split(":") if named else ["/usr/bin/python3", str(ROOT / ".venv/bin/python")])
+    rivals = [server for python in pythons for server in torch_servers(python)]
+    print(f"{os.cpu_count()} cores; rivals: {', '.join(server.name for server in rivals) or 'none'}")
+    for dialect in ("l1", "magic"):
+        group = [server for server in rivals if server.dialect == dialect]
+        if not group and (dialect == "l1" or rivals):
+            continue
+        servers = group + [bench.ours(dialect)]
+        for connections in flags.connections:
+            bench.operations(servers, connections)
+        for connections in flags.start:
+            bench.start(servers, connections)
+        for connections in flags.hold:
+            bench.hold(servers, connections)
+        if flags.keys and dialect == "magic":
+            bench.keys(servers, flags.keys)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
