@@ -76,7 +76,7 @@ std::vector<YAML::Node> items_of(const YAML::Node& node) {
 
 WrittenRule read_rule(const YAML::Node& node) {
   check_keys(node,
-             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "stopping",
+             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "stopping", "before_training",
               "certain", "retries", "repeat_ends", "needs_progress", "advice"},
              "a rule");
   WrittenRule written;
@@ -95,6 +95,7 @@ WrittenRule read_rule(const YAML::Node& node) {
   rule.victim = flag("victim", false);
   rule.weak = flag("weak", false);
   rule.stopping = flag("stopping", false);
+  rule.before_training = flag("before_training", false);
   rule.certain = flag("certain", true);
   if (node["match"]) {
     for (const YAML::Node& item : items_of(node["match"])) {

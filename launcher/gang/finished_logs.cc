@@ -235,8 +235,20 @@ Result<LoggedRank> read_rank_directory(const RankDirectory& directory, const Cau
   }
   rank.finding.made_progress = progress;
   if (!rank.rank_known) rank.evidence.rank = rank.evidence.local_rank;
-  if (rank.evidence.ended_at == WallTime{}) rank.evidence.ended_at = written;
+  rank.ordered = rank.evidence.ended_at != WallTime{};
+  if (!rank.ordered) rank.evidence.ended_at = written;
   return rank;
+}
+
+/// Between files there is only the time of their last write, which copying changes. Within one file
+/// the order of lines is time, so a single file stays as it is.
+void blur_file_times(std::vector<LoggedRank>& ranks) {
+  std::set<fs::path> places;
+  for (const LoggedRank& rank : ranks)
+    places.insert(rank.from_directory ? rank.path.parent_path() : rank.path);
+  if (places.size() < 2) return;
+  for (LoggedRank& rank : ranks)
+    if (!rank.ordered) rank.evidence.clock_uncertainty = seconds(2);
 }
 
 /// torchrun's directories only hold local ranks. With one node these are the ranks.
@@ -283,6 +295,7 @@ Result<Diagnosis> diagnose(const std::vector<fs::path>& paths, const CauseRules&
     for (std::string& note : found->notes) diagnosis.notes.push_back(std::move(note));
   }
   name_ranks_of_one_run(diagnosis.ranks);
+  blur_file_times(diagnosis.ranks);
   std::vector<Evidence> evidence;
   std::vector<Finding> findings;
   for (LoggedRank& rank : diagnosis.ranks) {

@@ -18,6 +18,7 @@ struct LoggedRank {
   Evidence evidence;  ///< without tails; `ended_at` orders the ranks of one diagnosis and may be no
                       ///< real time
   bool rank_known = false;      ///< evidence.rank is the global rank
+  bool ordered = false;         ///< our report says when it ended
   bool from_directory = false;  ///< it had a directory to itself
   Finding finding;
   std::filesystem::path path;  ///< the file with finding.line, or the rank's log

@@ -56,7 +56,9 @@ std::optional<size_t> earliest(std::vector<Candidate> candidates,
   std::erase_if(candidates,
                 [&](const Candidate& candidate) { return candidate.window.from > bound; });
   const auto key = [&](const Candidate& candidate) {
-    return std::tuple(-witness(findings[candidate.index]), candidate.window.middle(),
+    // Rules of one table lie in its order: the more telling one comes first.
+    const Finding& finding = findings[candidate.index];
+    return std::tuple(-witness(finding), finding.rule, candidate.window.middle(),
                       evidence[candidate.index].rank, evidence[candidate.index].node_rank);
   };
   return std::min_element(candidates.begin(), candidates.end(),

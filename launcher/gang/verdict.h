@@ -44,10 +44,9 @@ struct Verdict {
 ///      a victim's symptom. An error file's time, in whole seconds, stands for the end when it is
 ///      earlier.
 /// V-3  Times closer than their uncertainties are a tie: a cause that a rule knows wins over an
-/// unknown one, and one
-///      with text over one with an exit status alone; then the earlier middle, then the lower rank.
-///      An end of unknown cause is taken to be uncertain by five seconds: it may be a symptom, and
-///      culprits can die slowly.
+///      unknown one, and one with text over one with an exit status alone; then the earlier rule of
+///      the table, the earlier middle, the lower rank. An end of unknown cause is taken to be
+///      uncertain by five seconds: it may be a symptom, and culprits can die slowly.
 /// V-4  When all that failed are victims, a rank that was stopped while it wrote down a cause of
 /// its own is first: it
 ///      had failed and had not ended yet. Its log must hold an error, not the stopping's own echo.

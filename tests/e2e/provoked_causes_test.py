@@ -229,7 +229,14 @@ class ProvokedCauses(unittest.TestCase):
     def test_an_error_that_nobody_knows(self):
         script = "tensor = join()\nif rank == 2: raise RuntimeError('the flux capacitor is not charged')\ntrain(tensor)"
         for found in self.provoke(script):
-            self.check(found, "unknown", False, 2)
+            self.check(found, "config", False, 2)
+            self.assertFalse(found["certain"], found)
+
+    def test_an_error_that_nobody_knows_after_training_began(self):
+        script = ("tensor = join()\nprint(' iteration 1/ 10 | lm loss: 1.0E+00 |', flush=True)\n"
+                  "if rank == 2: raise RuntimeError('the flux capacitor is not charged')\ntrain(tensor)")
+        for found in self.provoke(script):
+            self.check(found, "unknown", True, 2)
 
     def test_an_error_file_of_the_record_decorator(self):
         script = ("from torch.distributed.elastic.multiprocessing.errors import record\n"

@@ -54,6 +54,15 @@ TEST(FinishedLogs, TorchrunsDirectoriesOfSeveralNodesAreOneRun) {
   EXPECT_THAT(found.verdict.victims, SizeIs(3));
 }
 
+TEST(FinishedLogs, FilesWrittenAtTheSameTimeAreToldApartByWhatTheySay) {
+  const TempDir dir;
+  dir.write("none_x/attempt_0/0/stderr.log",
+            "AttributeError: 'NoneType' object has no attribute 'loss'\n");
+  dir.write("none_x/attempt_0/1/stderr.log", kOom);
+  const Diagnosis found = diagnosis_of({dir.path()});
+  EXPECT_EQ(found.verdict.kind, CauseKind::kOutOfMemory);
+}
+
 TEST(FinishedLogs, OneNodesLocalRanksAreItsRanks) {
   const TempDir dir;
   dir.write("none_x/attempt_0/0/stderr.log", kReset);

@@ -144,6 +144,14 @@ TEST(Verdict, AWarningIsNoCause) {
   EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kUnknown);
 }
 
+TEST(Verdict, AnUnknownErrorBeforeTrainingIsTheProgramsOwn) {
+  const auto kind = [](std::string text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, std::move(text))}, rules()).kind;
+  };
+  EXPECT_EQ(kind("RuntimeError: odd\n"), CauseKind::kConfig);
+  EXPECT_EQ(kind(" iteration 5/ 10 | loss: 1\nRuntimeError: odd\n"), CauseKind::kUnknown);
+}
+
 TEST(Verdict, WhatWasSurvivedIsNoCause) {
   const std::vector evidence{rank(0, Exited{1}, 0,
                                   "FileNotFoundError: [Errno 2] No such file or directory: "
@@ -158,7 +166,7 @@ TEST(Verdict, AnErrorFilesWholeSecondIsATieWithEndsWithinIt) {
   // cause wins over an unknown one.
   std::vector evidence{rank(0, Exited{1}, 2500), rank(1, Signaled{9, false}, 400)};
   evidence[0].error_file =
-      ErrorFile{"RuntimeError: something odd", "", WallTime(milliseconds(kNoon))};
+      ErrorFile{"OddError: something odd", "", WallTime(milliseconds(kNoon))};
   EXPECT_EQ(decide(evidence, rules()).first, 1U);
   evidence[1] = rank(1, Signaled{9, false}, 9000);
   EXPECT_EQ(decide(evidence, rules()).first, 0U) << "the exception was seconds earlier";
