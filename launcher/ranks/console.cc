@@ -1,24 +1,50 @@
 #include "launcher/ranks/console.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
+#include <thread>
+
+#include <fmt/core.h>
 
 namespace megalaunch {
 namespace {
 
 constexpr size_t kFlushSize = 64 * 1024;
+/// How long to wait when poll() and write() do not agree: a terminal with room for half a line end.
+constexpr milliseconds kDisagreement{5};
 constexpr std::string_view kEraseLine = "\r\x1b[2K";
 
 }  // namespace
 
 Console::Console(int out_fd, int err_fd)
-    : out_fd_(out_fd), err_fd_(err_fd), terminal_(::isatty(err_fd) == 1) {}
+    : err_fd_(err_fd),
+      out_(sink_on(out_fd)),
+      err_(sink_on(err_fd)),
+      terminal_(::isatty(err_fd) == 1) {}
+
+Console::Sink Console::sink_on(int fd) {
+  Sink sink;
+  sink.fd = fd;
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return sink;
+  sink.is_file = S_ISREG(info.st_mode);
+  sink.is_socket = S_ISSOCK(info.st_mode);
+  // The descriptor is shared with whoever started us, so it must not be made non-blocking itself.
+  if (!sink.is_file && !sink.is_socket)
+    sink.own.reset(::open(fmt::format("/proc/self/fd/{}", fd).c_str(),
+                          O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (sink.own) sink.fd = sink.own.get();
+  return sink;
+}
 
 void Console::write(Stream stream, std::string_view prefix, std::string_view lines) {
   if (stream != buffered_stream_ || buffer_.size() + prefix.size() + lines.size() > kFlushSize)
@@ -30,16 +56,16 @@ void Console::write(Stream stream, std::string_view prefix, std::string_view lin
 void Console::flush() {
   if (buffer_.empty()) return;
   if (status_shown_) {
-    write_now(err_fd_, err_open_, kEraseLine);
+    write_now(err_, kEraseLine);
     status_shown_ = false;
   }
   if (buffered_stream_ == Stream::kOut)
-    write_now(out_fd_, out_open_, buffer_);
+    write_now(out_, buffer_);
   else
-    write_now(err_fd_, err_open_, buffer_);
+    write_now(err_, buffer_);
   buffer_.clear();
   if (terminal_ && !status_.empty()) {
-    write_now(err_fd_, err_open_, status_);
+    write_now(err_, status_);
     status_shown_ = true;
   }
 }
@@ -47,15 +73,19 @@ void Console::flush() {
 void Console::set_status(std::string line) {
   if (!terminal_ || line == status_) return;
   flush();
-  if (status_shown_) write_now(err_fd_, err_open_, kEraseLine);
+  if (status_shown_) write_now(err_, kEraseLine);
   status_ = std::move(line);
   status_shown_ = !status_.empty();
-  if (status_shown_) write_now(err_fd_, err_open_, status_);
+  if (status_shown_) write_now(err_, status_);
 }
 
 int Console::width() const {
   winsize size{};
   return terminal_ && ::ioctl(err_fd_, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+bool Console::past_deadline() const {
+  return std::chrono::steady_clock::now().time_since_epoch() >= deadline_.load();
 }
 
 bool Console::wait_writable(int fd) {
@@ -65,26 +95,33 @@ bool Console::wait_writable(int fd) {
     const int ready = ::poll(&waiting, 1, 100);
     if (ready > 0) return true;  // also on POLLERR: the write then says what is wrong
     if (ready < 0 && errno != EINTR) return true;
-    if (std::chrono::steady_clock::now().time_since_epoch() >= deadline_.load()) return false;
+    if (past_deadline()) return false;
   }
 }
 
-void Console::write_now(int fd, bool& open, std::string_view text) {
-  // The descriptor is shared with whoever started us, so it must not be made non-blocking. After
-  // poll() says yes, a pipe takes PIPE_BUF bytes without blocking; files take anything.
-  struct stat info {};
-  const bool is_file = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-  while (open && !given_up_ && !text.empty()) {
-    if (!is_file && !wait_writable(fd)) {
+ssize_t Console::write_some(const Sink& sink, std::string_view text) {
+  if (sink.is_socket) return ::send(sink.fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  // Where we could not open it ourselves it may block, but not for PIPE_BUF bytes into a pipe that
+  // poll() calls writable.
+  const bool may_block = !sink.is_file && !sink.own;
+  return ::write(sink.fd, text.data(),
+                 may_block ? std::min<size_t>(text.size(), PIPE_BUF) : text.size());
+}
+
+void Console::write_now(Sink& sink, std::string_view text) {
+  while (sink.open && !given_up_ && !text.empty()) {
+    if (!sink.is_file && !wait_writable(sink.fd)) {
       given_up_ = true;
       break;
     }
-    const ssize_t count =
-        ::write(fd, text.data(), is_file ? text.size() : std::min<size_t>(text.size(), PIPE_BUF));
+    const ssize_t count = write_some(sink, text);
     if (count >= 0) {
       text.remove_prefix(static_cast<size_t>(count));
-    } else if (errno != EINTR && errno != EAGAIN) {
-      open = false;  // closed or full: the files still have every line
+    } else if (errno == EAGAIN) {
+      std::this_thread::sleep_for(kDisagreement);
+      given_up_ = past_deadline();
+    } else if (errno != EINTR) {
+      sink.open = false;  // closed or full: the files still have every line
     }
   }
   dropped_bytes_ += text.size();

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "env/clock.h"
+#include "env/unique_fd.h"
 
 namespace megalaunch {
 
@@ -34,18 +37,30 @@ class Console {
   /// From now on nothing waits longer than until `deadline`; what is left then is dropped and
   /// counted.
   void set_deadline(SteadyTime deadline) { deadline_.store(deadline.time_since_epoch()); }
-  /// True once the deadline has passed while the reader was not ready, or both readers are gone.
+  /// True once the deadline has passed while a reader was not ready.
   bool given_up() const { return given_up_; }
+  /// Of lines that were to be shown: those that a reader did not take in time, or that is gone.
   uint64_t dropped_bytes() const { return dropped_bytes_; }
 
  private:
-  void write_now(int fd, bool& open, std::string_view text);
-  bool wait_writable(int fd);
+  /// One of the two streams.
+  struct Sink {
+    int fd = -1;
+    UniqueFd own;  ///< the same file opened once more, so that it may be non-blocking
+    bool is_file = false;
+    bool is_socket = false;
+    bool open = true;
+  };
+  static Sink sink_on(int fd);
 
-  int out_fd_;
+  void write_now(Sink& sink, std::string_view text);
+  static ssize_t write_some(const Sink& sink, std::string_view text);
+  bool wait_writable(int fd);
+  bool past_deadline() const;
+
   int err_fd_;
-  bool out_open_ = true;
-  bool err_open_ = true;
+  Sink out_;
+  Sink err_;
   bool terminal_;
   bool status_shown_ = false;
   bool given_up_ = false;

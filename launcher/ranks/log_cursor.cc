@@ -1,6 +1,7 @@
 #include "launcher/ranks/log_cursor.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -29,6 +30,13 @@ Result<LogCursor> LogCursor::open(const std::filesystem::path& path) {
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return errno_error(errno, fmt::format("open {} to follow it", path.string()));
   return LogCursor(std::move(file));
+}
+
+uint64_t LogCursor::left() const {
+  struct stat info {};
+  if (::fstat(file_.get(), &info) != 0) return 0;
+  const auto size = static_cast<uint64_t>(info.st_size);
+  return size > offset_ ? size - offset_ : 0;
 }
 
 size_t LogCursor::read(const std::function<void(std::string_view)>& sink, bool at_end) {

@@ -25,6 +25,8 @@ class LogCursor {
   /// passed over; 0 at the end. With `at_end`, a last line without newline is given too.
   size_t read(const std::function<void(std::string_view line)>& sink, bool at_end);
 
+  /// Bytes of the file behind this place.
+  uint64_t left() const;
   uint64_t offset() const { return offset_; }
 
  private:

@@ -5,6 +5,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <list>
 #include <mutex>
 #include <thread>
@@ -27,6 +28,7 @@ constexpr milliseconds kPollInterval{200};
 struct Followed {
   LogPump::Source source;
   LogCursor cursor;
+  int watch = -1;  ///< inotify's number; files that are the same one share it
   bool ended = false;
 };
 
@@ -50,6 +52,7 @@ struct LogPump::State {
   Console console;  // the pump thread's, but for width()
   Observer observer;
   std::list<Followed> followed;  // the pump thread's
+  uint64_t not_shown = 0;  // the pump thread's: bytes that were not even offered to the console
   std::thread thread;
 
   void wake_up() {
@@ -94,10 +97,33 @@ struct LogPump::State {
       for (auto it = followed.begin(); it != followed.end();) {
         const bool got_some = pump(*it);
         more = more || got_some;
-        it = !got_some && it->ended ? followed.erase(it) : std::next(it);
+        it = !got_some && it->ended ? forget(it) : std::next(it);
       }
-      if (more && console.given_up() && !observer) return;
+      if (more && console.given_up() && nobody_watches()) return give_up();
     }
+  }
+
+  /// Watches are few, per user: those of the generations that are over go back.
+  std::list<Followed>::iterator forget(std::list<Followed>::iterator gone) {
+    const int watch = gone->watch;
+    const auto next = followed.erase(gone);
+    const bool shared = std::any_of(followed.begin(), followed.end(),
+                                    [watch](const Followed& each) { return each.watch == watch; });
+    if (watch >= 0 && !shared) ::inotify_rm_watch(notify.get(), watch);
+    return next;
+  }
+
+  bool nobody_watches() const {
+    return !observer && std::none_of(followed.begin(), followed.end(), [](const Followed& each) {
+      return static_cast<bool>(each.source.also);
+    });
+  }
+
+  /// Nobody takes any more: what is left in the files is only counted.
+  void give_up() {
+    for (const Followed& each : followed)
+      if (each.source.on_console) not_shown += each.cursor.left();
+    followed.clear();
   }
 
   bool pump(Followed& each) {
@@ -106,6 +132,8 @@ struct LogPump::State {
       if (each.source.on_console && !console.given_up()) {
         console.write(each.source.stream, each.source.prefix, line);
         if (!complete) console.write(each.source.stream, {}, "\n");
+      } else if (each.source.on_console) {
+        not_shown += line.size();
       }
       if (each.source.also) each.source.also(line);
       if (complete) line.remove_suffix(1);
@@ -144,10 +172,12 @@ Status LogPump::follow(Source source) {
   if (!cursor) return fail(std::move(cursor).error());
   // A file that cannot be watched (the limit of watches) is still read at each wake-up and at its
   // end.
-  if (state_->notify) ::inotify_add_watch(state_->notify.get(), source.path.c_str(), IN_MODIFY);
+  const int watch = state_->notify
+                        ? ::inotify_add_watch(state_->notify.get(), source.path.c_str(), IN_MODIFY)
+                        : -1;
   {
     const std::lock_guard lock(state_->mutex);
-    state_->added.push_back({std::move(source), std::move(*cursor), false});
+    state_->added.push_back({std::move(source), std::move(*cursor), watch, false});
   }
   state_->wake_up();
   return {};
@@ -195,7 +225,7 @@ uint64_t LogPump::finish(milliseconds patience) {
   }
   state_->wake_up();
   state_->thread.join();
-  return state_->console.dropped_bytes();
+  return state_->console.dropped_bytes() + state_->not_shown;
 }
 
 }  // namespace megalaunch

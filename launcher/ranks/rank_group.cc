@@ -85,6 +85,8 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
       request.stderr_fd = files[i].second.get();
       auto pid = spawn(request);
       if (!pid) {
+        stopping = true;
+        kill_at = clock.steady();
         kill_everything();
         return fail(std::move(pid).error().within(fmt::format("rank {}", specs[i].rank)));
       }

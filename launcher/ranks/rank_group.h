@@ -61,7 +61,7 @@ class RankGroup {
   RankGroup& operator=(const RankGroup&) = delete;
 
   /// Starts all ranks, or none: when one cannot be started, those that run are killed and the error
-  /// is returned.
+  /// is returned; stop() then tells when they are gone.
   Status start(const std::vector<RankSpec>& ranks);
 
   /// Stops what is left: `first_signal` (SIGTERM) and SIGCONT to every rank's process group and to descendants
