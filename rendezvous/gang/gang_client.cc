@@ -34,6 +34,14 @@ std::string text_field(const json& message, const char* name) {
   return found != message.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+/// Nothing when it is missing, no integer, or no time since 1970.
+std::optional<int64_t> time_field(const json& message, const char* name) {
+  const auto found = message.find(name);
+  if (found == message.end() || !found->is_number_integer()) return std::nullopt;
+  const auto nanos = found->get<int64_t>();
+  return nanos >= 0 ? std::optional(nanos) : std::nullopt;
+}
+
 int64_t nanoseconds_of(WallTime time) {
   return std::chrono::duration_cast<nanoseconds>(time.time_since_epoch()).count();
 }
@@ -57,6 +65,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
 
   void connect(json details) {
     const uint64_t attempt = ++current;
+    joined = false;
     asio::co_spawn(context, stay_connected(shared_from_this(), attempt, std::move(details)),
                    [log = log](const std::exception_ptr& failure) {
                      if (!failure) return;
@@ -110,6 +119,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     self->keep_heartbeat(attempt);
     const std::string why = co_await listen(self, attempt);
     if (!self->is_current(attempt)) co_return;
+    self->joined = false;
     self->heartbeat_timer.cancel();
     self->connection->close();
     if (self->events.on_lost) self->events.on_lost(why);
@@ -125,16 +135,17 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     if (resolve_error)
       co_return fail(Error::Kind::kUnavailable, "the name '{}' does not resolve: {}",
                      self->options.host, resolve_error.message());
-    tcp::socket socket(self->context);
+    // Shared with the timer, whose handler may be on its way when this coroutine has gone.
+    const auto socket = std::make_shared<tcp::socket>(self->context);
     const auto until =
         std::min<SteadyTime>(deadline, std::chrono::steady_clock::now() + kConnectPatience);
     self->connect_timer.expires_at(until);
-    self->connect_timer.async_wait([&socket](const boost::system::error_code& error) {
+    self->connect_timer.async_wait([socket](const boost::system::error_code& error) {
       boost::system::error_code ignored;
-      if (!error) socket.close(ignored);
+      if (!error) socket->close(ignored);
     });
     const auto [connect_error, endpoint] =
-        co_await asio::async_connect(socket, endpoints, use_result);
+        co_await asio::async_connect(*socket, endpoints, use_result);
     self->connect_timer.cancel();
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
     if (connect_error)
@@ -142,10 +153,10 @@ struct GangClient::State : std::enable_shared_from_this<State> {
           Error::Kind::kUnavailable, "connecting fails: {}",
           connect_error == asio::error::operation_aborted ? "no answer" : connect_error.message());
     boost::system::error_code write_error;
-    asio::write(socket, asio::buffer(kGangMagic),
+    asio::write(*socket, asio::buffer(kGangMagic),
                 write_error);  // four bytes into an empty buffer: does not block
     if (write_error) co_return fail(Error::Kind::kUnavailable, "{}", write_error.message());
-    self->connection = std::make_shared<GangConnection>(std::move(socket));
+    self->connection = std::make_shared<GangConnection>(std::move(*socket));
     co_return co_await shake_hands(self, attempt, details);
   }
 
@@ -189,13 +200,15 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     }
     if (auto refused = refusal_in(*welcome)) co_return fail(std::move(*refused));
     connection->trust_peer();
+    self->joined = true;
     if (self->events.on_welcome) self->events.on_welcome(*welcome);
     co_return Status{};
   }
 
   static std::optional<Error> refusal_in(const json& message) {
     if (text_field(message, "type") != "refuse") return std::nullopt;
-    if (message.value("final", true))
+    const auto final_word = message.find("final");
+    if (final_word == message.end() || *final_word != false)
       return Error{Error::Kind::kRefused, 0, text_field(message, "reason")};
     return Error{Error::Kind::kUnavailable, kRefusedForNow, text_field(message, "reason")};
   }
@@ -207,9 +220,9 @@ struct GangClient::State : std::enable_shared_from_this<State> {
       if (!self->is_current(attempt)) co_return "closed";
       if (!message) co_return message.error().message;
       if (text_field(*message, "type") == "pong") {
-        self->offset.add(wall_time(message->value("sent", int64_t{0})),
-                         wall_time(message->value("now", int64_t{0})),
-                         std::chrono::system_clock::now());
+        const auto sent = time_field(*message, "sent"), now = time_field(*message, "now");
+        if (sent && now)
+          self->offset.add(wall_time(*sent), wall_time(*now), std::chrono::system_clock::now());
       } else if (self->events.on_message) {
         self->events.on_message(*message);
       }
@@ -229,6 +242,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
 
   void close() {
     ++current;
+    joined = false;
     retry_timer.cancel();
     heartbeat_timer.cancel();
     connect_timer.cancel();
@@ -247,6 +261,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
   std::shared_ptr<GangConnection> connection;
   ClockOffset offset;
   uint64_t current = 0;
+  bool joined = false;  ///< welcomed, and not lost since
 };
 
 GangClient::GangClient(asio::io_context& context, Options options, Log log, Events events)
@@ -263,7 +278,8 @@ void GangClient::connect(json details) {
 }
 
 void GangClient::send(const json& message) {
-  if (state_->connection) state_->connection->send(message);
+  // Not during the handshake either: node 0 would take it for an answer.
+  if (state_->joined) state_->connection->send(message);
 }
 
 void GangClient::close() {

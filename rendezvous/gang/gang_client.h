@@ -53,7 +53,7 @@ class GangClient {
   /// Starts to look for node 0 and to join it with these details. Again after on_lost, to knock
   /// until it is back.
   void connect(nlohmann::json details);
-  /// Dropped when not connected.
+  /// Dropped before the welcome and after a loss.
   void send(const nlohmann::json& message);
   /// Closes the connection; on_lost is not called.
   void close();

@@ -53,17 +53,21 @@ asio::awaitable<Result<nlohmann::json>> GangConnection::receive(milliseconds pat
     }
     if (!socket_.is_open()) co_return fail(Error::Kind::kUnavailable, "the connection is closed");
     timed_out_ = false;
-    silence_.expires_after(patience);
-    silence_.async_wait([self](const boost::system::error_code& error) {
-      if (error) return;
+    silence_.expires_at(
+        std::min<SteadyTime>(std::chrono::steady_clock::now() + patience, handshake_deadline_));
+    // When this process was held up, the time-out and the bytes may both be there by now: then the
+    // bytes count, and the time-out must not hit the read after this one.
+    silence_.async_wait([self, read = ++reads_](const boost::system::error_code& error) {
+      if (error || read != self->reads_) return;
       self->timed_out_ = true;
       boost::system::error_code ignored;
       self->socket_.cancel(ignored);
     });
     std::array<char, 8 * 1024> buffer;
     const auto [error, count] = co_await socket_.async_read_some(asio::buffer(buffer), use_result);
+    ++reads_;
     silence_.cancel();
-    if (timed_out_)
+    if (timed_out_ && count == 0)
       co_return fail(Error::Kind::kTimeout, "nothing was heard for {} ms", patience.count());
     if (error == asio::error::eof)
       co_return fail(Error::Kind::kUnavailable, "the peer closed the connection");

@@ -34,7 +34,12 @@ class GangConnection : public std::enable_shared_from_this<GangConnection> {
   /// Closes at once; a pending receive() fails.
   void close();
 
-  void trust_peer() { reader_.trust_peer(); }
+  /// Until trust_peer() no receive() waits beyond this, however the peer dribbles.
+  void set_handshake_deadline(SteadyTime deadline) { handshake_deadline_ = deadline; }
+  void trust_peer() {
+    reader_.trust_peer();
+    handshake_deadline_ = SteadyTime::max();
+  }
   bool is_open() const { return socket_.is_open(); }
   /// Numeric address of the peer, v4-mapped ones as plain IPv4.
   const std::string& peer_address() const { return peer_address_; }
@@ -53,7 +58,9 @@ class GangConnection : public std::enable_shared_from_this<GangConnection> {
   size_t outgoing_bytes_ = 0;
   bool writing_ = false;
   bool closing_ = false;
+  uint64_t reads_ = 0;  ///< tells the silence after one read from that after the next
   bool timed_out_ = false;
+  SteadyTime handshake_deadline_ = SteadyTime::max();
   bool loopback_ = false;
   std::string peer_address_;
   unsigned short peer_port_ = 0;

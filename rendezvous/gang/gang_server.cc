@@ -23,12 +23,25 @@ namespace asio = boost::asio;
 using nlohmann::json;
 using ConnectionPtr = std::shared_ptr<GangConnection>;
 
-constexpr seconds kHandshakePatience{10};
 constexpr seconds kTellRefusalEvery{30};
+/// Connections that have not proved themselves yet, at a time. One too many is closed, and knocks
+/// again if it is an agent.
+constexpr size_t kMaxStrangers = 4096;
 
+/// These three never throw: a field of the wrong type is a missing one.
 std::string text_field(const json& message, const char* name) {
   const auto found = message.find(name);
   return found != message.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+bool flag_field(const json& message, const char* name) {
+  const auto found = message.find(name);
+  return found != message.end() && found->is_boolean() && found->get<bool>();
+}
+
+int64_t number_field(const json& message, const char* name) {
+  const auto found = message.find(name);
+  return found != message.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
 }
 
 json refusal(std::string_view reason, bool final_word) {
@@ -45,6 +58,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
         events(std::move(events_value)) {}
 
   void adopt(UniqueFd fd) {
+    if (strangers >= kMaxStrangers) return;
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
@@ -68,7 +82,11 @@ struct GangServer::State : std::enable_shared_from_this<State> {
 
   /// The life of one connection.
   static asio::awaitable<void> serve(std::shared_ptr<State> self, ConnectionPtr connection) {
+    connection->set_handshake_deadline(std::chrono::steady_clock::now() +
+                                       self->options.handshake_timeout);
+    ++self->strangers;
     const auto details = co_await shake_hands(self, connection);
+    --self->strangers;
     if (!details) {
       self->tell_refusal(*connection, details.error().message);
       connection->send_last(
@@ -108,24 +126,24 @@ struct GangServer::State : std::enable_shared_from_this<State> {
 
   static asio::awaitable<Result<json>> shake_hands(std::shared_ptr<State> self,
                                                    ConnectionPtr connection) {
-    auto hello = co_await connection->receive_after_magic(kHandshakePatience);
+    auto hello = co_await connection->receive_after_magic(self->options.handshake_timeout);
     if (!hello) co_return fail(std::move(hello).error());
     const Options& ours = self->options;
     if (text_field(*hello, "type") != "hello")
       co_return fail(Error::Kind::kProtocol, "its first message is not a hello");
-    if (hello->value("protocol", 0) != kGangProtocol ||
+    if (number_field(*hello, "protocol") != kGangProtocol ||
         text_field(*hello, "version") != ours.version)
       co_return fail(Error::Kind::kRefused,
                      "it is megalaunch {} (channel {}), node 0 is {} (channel {}); install the "
                      "same version on all nodes",
-                     text_field(*hello, "version"), hello->value("protocol", 0), ours.version,
+                     text_field(*hello, "version"), number_field(*hello, "protocol"), ours.version,
                      kGangProtocol);
     if (text_field(*hello, "job") != ours.job)
       co_return fail(Error::Kind::kRefused,
                      "it belongs to job '{}', node 0 runs job '{}'; check MASTER_ADDR, MASTER_PORT "
                      "and the job's name",
                      text_field(*hello, "job"), ours.job);
-    const bool keyed = hello->value("keyed", false);
+    const bool keyed = flag_field(*hello, "keyed");
     if (keyed != !ours.key.empty())
       co_return fail(Error::Kind::kRefused,
                      "it has {} job key, node 0 has {}; give all nodes the same MEGALAUNCH_JOB_KEY "
@@ -137,7 +155,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
                       {"nonce", leader_nonce},
                       {"keyed", !ours.key.empty()},
                       {"proof", leader_proof(ours.key, agent_nonce, leader_nonce, ours.job)}});
-    auto join = co_await connection->receive(kHandshakePatience);
+    auto join = co_await connection->receive(ours.handshake_timeout);
     if (!join) co_return fail(std::move(join).error());
     if (text_field(*join, "type") == "refuse")
       co_return fail(Error::Kind::kRefused, "it refuses us: {}", text_field(*join, "reason"));
@@ -163,7 +181,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
       if (text_field(*message, "type") == "ping") {
         const auto now = std::chrono::system_clock::now().time_since_epoch();
         connection->send({{"type", "pong"},
-                          {"sent", message->value("sent", int64_t{0})},
+                          {"sent", number_field(*message, "sent")},
                           {"now", std::chrono::duration_cast<nanoseconds>(now).count()}});
       } else if (self->members.contains(id) && self->events.on_message) {
         self->events.on_message(id, *message);
@@ -175,6 +193,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
   Options options;
   Log log;
   Events events;
+  size_t strangers = 0;
   MemberId last_id = 0;
   std::string last_refusal;
   SteadyTime last_refusal_told{};

@@ -30,6 +30,7 @@ class GangServer {
     std::string job;
     std::string key;  ///< empty: the gang is open
     milliseconds heartbeat_timeout{5000};
+    milliseconds handshake_timeout{10'000};  ///< from the first byte to the proof
   };
   /// Called from the context.
   struct Events {

@@ -1,0 +1,63 @@
+#include "rendezvous/gang/clock_offset.h"
+
+#include <gtest/gtest.h>
+
+namespace megalaunch {
+namespace {
+
+using namespace std::chrono_literals;
+
+const WallTime kNow{1'730'996'841s};
+
+TEST(ClockOffset, KnowsNothingBeforeTheFirstPair) {
+  EXPECT_EQ(ClockOffset().estimate(), std::nullopt);
+}
+
+TEST(ClockOffset, IsExactWhenBothWaysTakeEquallyLong) {
+  ClockOffset offset;
+  offset.add(kNow, kNow + 3s + 5ms, kNow + 10ms);
+  EXPECT_EQ(offset.estimate()->offset, 3s);
+  EXPECT_EQ(offset.estimate()->error, 5ms);
+}
+
+TEST(ClockOffset, ANodeThatIsAheadHasANegativeOffset) {
+  ClockOffset offset;
+  offset.add(kNow, kNow - 2s + 1ms, kNow + 2ms);
+  EXPECT_EQ(offset.estimate()->offset, -2s);
+}
+
+TEST(ClockOffset, TheErrorBoundHoldsHoweverUnequalTheWays) {
+  for (const auto there : {0ms, 1ms, 9ms, 10ms}) {
+    ClockOffset offset;
+    offset.add(kNow, kNow + 7s + there, kNow + 10ms);
+    const auto estimate = *offset.estimate();
+    EXPECT_LE(std::chrono::abs(estimate.offset - 7s), estimate.error);
+  }
+}
+
+TEST(ClockOffset, TakesThePairWithTheShortestRoundTrip) {
+  ClockOffset offset;
+  offset.add(kNow, kNow + 500ms, kNow + 800ms);
+  offset.add(kNow, kNow + 1ms, kNow + 2ms);
+  offset.add(kNow, kNow + 100ms, kNow + 900ms);
+  EXPECT_EQ(offset.estimate()->offset, 0s);
+  EXPECT_EQ(offset.estimate()->error, 1ms);
+}
+
+TEST(ClockOffset, ForgetsPairsThatAreMoreThan64Old) {
+  ClockOffset offset;
+  offset.add(kNow, kNow + 1ms, kNow + 2ms);
+  for (int i = 0; i < 63; ++i) offset.add(kNow, kNow + 1s + 2ms, kNow + 4ms);
+  EXPECT_EQ(offset.estimate()->offset, 0s);
+  offset.add(kNow, kNow + 1s + 2ms, kNow + 4ms);
+  EXPECT_EQ(offset.estimate()->offset, 1s) << "the clock has been set since";
+}
+
+TEST(ClockOffset, AClockThatWasSetBackInBetweenTellsNothing) {
+  ClockOffset offset;
+  offset.add(kNow, kNow, kNow - 1s);
+  EXPECT_EQ(offset.estimate(), std::nullopt);
+}
+
+}  // namespace
+}  // namespace megalaunch
