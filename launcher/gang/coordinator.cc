@@ -61,7 +61,7 @@ Result<Welcome> Coordinator::join(const MemberDetails& details, const std::strin
   node.ever_seen = true;
   node.details = details;
   node.address = address;
-  node.evidence.clear();
+  node.interrupted = false;
   // An agent that has lived through a loss of node 0 knows better than our journal how far the run
   // had come.
   if (details.run_id == settings_.identity.run_id && started_generation_ < 0)
@@ -117,6 +117,7 @@ void Coordinator::left(int rank, const std::string& why) {
   const NodeState before = node.state;
   node.state = NodeState::kAbsent;
   node.prepared = false;
+  node.preparing = false;
   if (phase_ == Phase::kEnding) {
     if (present() == 0) tick();
     return;
@@ -135,6 +136,8 @@ void Coordinator::left(int rank, const std::string& why) {
     check_stopped();
   } else if (phase_ == Phase::kPreparing) {
     gather(clock_.steady());
+  } else if (phase_ == Phase::kGathering && !deadline_) {
+    deadline_ = clock_.steady() + settings_.join_timeout;
   }
 }
 
@@ -157,6 +160,12 @@ int Coordinator::present() const {
   return static_cast<int>(std::count_if(nodes_.begin(), nodes_.end(), [](const auto& each) {
     return each.second.state != NodeState::kAbsent;
   }));
+}
+
+/// It may have processes of the current generation.
+bool Coordinator::has_ranks(NodeState state) {
+  return state == NodeState::kStarting || state == NodeState::kRunning ||
+         state == NodeState::kSucceeded;
 }
 
 bool Coordinator::all_in(NodeState state) const {
@@ -188,10 +197,15 @@ void Coordinator::proceed() {
     if (interrupted_by_) return end(kSignalExitBase + *interrupted_by_, "");
     if (!all_in(NodeState::kReady) || clock_.steady() < *not_before_) return;
     if (prepared_) return start_generation();
-    phase_ = Phase::kPreparing;
     deadline_.reset();
+    // Steps of a round that was given up still run: the new round begins once their end is heard,
+    // so that no step runs twice at a time and no news is taken for an answer to a later order.
+    if (std::any_of(nodes_.begin(), nodes_.end(),
+                    [](const auto& each) { return each.second.preparing; }))
+      return;
+    phase_ = Phase::kPreparing;
     preparing_each_ = false;
-    send(0, PrepareOrder{/*first=*/true});
+    prepare(0, /*first=*/true);
   }
 }
 
@@ -227,12 +241,9 @@ void Coordinator::begin_stop(const std::string& reason) {
 }
 
 void Coordinator::check_stopped() {
-  const bool all_still = std::all_of(nodes_.begin(), nodes_.end(), [](const auto& each) {
-    const NodeState state = each.second.state;
-    return state == NodeState::kAbsent || state == NodeState::kStopped ||
-           state == NodeState::kReady || state == NodeState::kJoining;
-  });
-  if (all_still) judge();
+  if (std::none_of(nodes_.begin(), nodes_.end(),
+                   [](const auto& each) { return has_ranks(each.second.state); }))
+    judge();
 }
 
 void Coordinator::judge() {
@@ -243,8 +254,10 @@ void Coordinator::judge() {
 
   Judged judged;
   judged.generation = failed_generation;
-  for (auto& [rank, node] : nodes_)
+  for (auto& [rank, node] : nodes_) {
     std::move(node.evidence.begin(), node.evidence.end(), std::back_inserter(judged.evidence));
+    node.evidence.clear();
+  }
   judged.verdict = decide(judged.evidence, rules_);
   const RankEnd first_end =
       judged.verdict.first ? judged.evidence[*judged.verdict.first].end : RankEnd(NotRecorded{});
@@ -293,7 +306,7 @@ void Coordinator::tick() {
   switch (phase_) {
     case Phase::kGathering:
       if (now >= *not_before_) proceed();
-      if (phase_ == Phase::kGathering && now >= *deadline_)
+      if (phase_ == Phase::kGathering && deadline_ && now >= *deadline_)
         end(kExitNodesMissing,
             fmt::format("{} of {} nodes are here; missing after {} s: {}", present(),
                         settings_.nodes,
@@ -303,8 +316,7 @@ void Coordinator::tick() {
     case Phase::kStopping:
       if (now < *deadline_) return;
       for (auto& [rank, node] : nodes_)
-        if (node.state == NodeState::kStarting || node.state == NodeState::kRunning ||
-            node.state == NodeState::kSucceeded) {
+        if (has_ranks(node.state)) {
           actions_.push_back(Drop{rank, "it does not stop its ranks"});
           node.state = NodeState::kAbsent;
           add_lost_evidence(rank);
@@ -341,15 +353,21 @@ void Coordinator::hear_of(int rank, const StartedNews& news) {
 }
 
 void Coordinator::hear_of(int rank, const FailedNews& news) {
+  Node& node = nodes_[rank];
   const Evidence& evidence = news.evidence;
-  if (phase_ == Phase::kPreparing) {
+  if (node.preparing) {
+    node.preparing = false;
+    if (phase_ != Phase::kPreparing && phase_ != Phase::kGathering) return;
     // There is nothing to stop; this is the whole evidence.
-    nodes_[rank].evidence = {evidence};
+    node.evidence = {evidence};
     return judge();
   }
-  if (phase_ != Phase::kRunning || news.generation != generation_) return;
-  begin_stop(fmt::format("rank {} on {} failed: {}", evidence.rank,
-                         node_name(rank, nodes_[rank].details.host), describe(evidence.end)));
+  if (news.generation != generation_ || !has_ranks(node.state)) return;
+  // StoppedNews will bring it again with the others', unless the node is lost before.
+  if (phase_ == Phase::kRunning || phase_ == Phase::kStopping) node.evidence.push_back(evidence);
+  if (phase_ == Phase::kRunning)
+    begin_stop(fmt::format("rank {} on {} failed: {}", evidence.rank,
+                           node_name(rank, node.details.host), describe(evidence.end)));
 }
 
 void Coordinator::hear_of(int rank, const SucceededNews& news) {
@@ -363,18 +381,26 @@ void Coordinator::hear_of(int rank, const SucceededNews& news) {
 
 void Coordinator::hear_of(int rank, const StoppedNews& news) {
   Node& node = nodes_[rank];
-  if (news.generation != generation_ || phase_ != Phase::kStopping) return;
+  // Only the first: an agent that stopped by itself answers our order once more, with less.
+  if (news.generation != generation_ || phase_ != Phase::kStopping || !has_ranks(node.state))
+    return;
   node.state = NodeState::kStopped;
   node.evidence = news.evidence;
   check_stopped();
 }
 
 void Coordinator::hear_of(int rank, const PreparedNews&) {
+  if (!nodes_[rank].preparing) return;
+  nodes_[rank].preparing = false;
+  if (phase_ == Phase::kGathering) return proceed();
   if (phase_ != Phase::kPreparing) return;
   if (!preparing_each_) {
     preparing_each_ = true;
-    for (auto& [other, node] : nodes_) node.prepared = false;
-    return send_all(PrepareOrder{/*first=*/false});
+    for (auto& [each, node] : nodes_) {
+      node.prepared = false;
+      prepare(each, /*first=*/false);
+    }
+    return;
   }
   nodes_[rank].prepared = true;
   const bool all = std::all_of(nodes_.begin(), nodes_.end(),
@@ -387,15 +413,18 @@ void Coordinator::hear_of(int rank, const PreparedNews&) {
 void Coordinator::hear_of(int rank, const InterruptedNews& news) {
   const std::string reason = fmt::format(
       "{} was sent {}", node_name(rank, nodes_[rank].details.host), signal_name(news.signal));
-  const bool again = interrupted_by_.has_value();
+  // A platform that ends a job signals every node once: only a second signal to the same node is
+  // somebody's impatience.
+  const bool again = std::exchange(nodes_[rank].interrupted, true);
   interrupted_by_ = news.signal;
   switch (phase_) {
     case Phase::kRunning:
       return begin_stop(reason);
     case Phase::kStopping:
       // A second signal means now.
-      if (again) send_all(StopOrder{generation_, milliseconds(0), reason});
-      return;
+      if (!again) return;
+      deadline_ = std::min(*deadline_, clock_.steady() + kStopPatience);
+      return send_all(StopOrder{generation_, milliseconds(0), reason});
     case Phase::kGathering:
     case Phase::kPreparing:
       return end(kSignalExitBase + news.signal, reason);
@@ -409,6 +438,11 @@ void Coordinator::hear_of(int rank, const InterruptedNews& news) {
 void Coordinator::send(int node, Order order) {
   if (nodes_[node].state != NodeState::kAbsent && nodes_[node].state != NodeState::kJoining)
     actions_.push_back(Send{node, std::move(order)});
+}
+
+void Coordinator::prepare(int node, bool first) {
+  nodes_[node].preparing = true;
+  send(node, PrepareOrder{first});
 }
 
 void Coordinator::send_all(const Order& order) {

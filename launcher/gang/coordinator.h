@@ -90,6 +90,8 @@ class Coordinator {
   void joined(int node);
   void left(int node, const std::string& why);
   void hear(int node, const News& news);
+  /// Node 0 cannot do its part: the job ends now, on every node.
+  void give_up(const std::string& why) { end(/*exit_code=*/1, why); }
   /// Call when deadline() has passed.
   void tick();
 
@@ -110,7 +112,9 @@ class Coordinator {
   struct Node {
     NodeState state = NodeState::kAbsent;
     bool ever_seen = false;
-    bool prepared = false;
+    bool preparing = false;    ///< was sent a PrepareOrder and has not answered
+    bool prepared = false;     ///< its steps of this round are done
+    bool interrupted = false;  ///< was sent a signal that means to stop
     MemberDetails details;
     std::string address;
     std::vector<Evidence> evidence;  ///< of the current generation
@@ -120,6 +124,7 @@ class Coordinator {
   std::string missing_nodes() const;
   int present() const;
   bool all_in(NodeState state) const;
+  static bool has_ranks(NodeState state);
   void gather(SteadyTime not_before);
   void proceed();
   void start_generation();
@@ -138,6 +143,7 @@ class Coordinator {
 
   void send(int node, Order order);
   void send_all(const Order& order);
+  void prepare(int node, bool first);
   void record(std::string event, std::string detail) {
     actions_.push_back(Record{std::move(event), std::move(detail)});
   }

@@ -33,6 +33,14 @@ json to_json(const JournalState& state) {
           {"history", to_json(state.history)}};
 }
 
+/// get<int>() would round floats and cut what is too large.
+int small_number(const json& object, const char* name) {
+  const json& value = object.at(name);
+  if (!value.is_number_integer() || value < 0 || value > 1 << 30)
+    throw json::other_error::create(599, fmt::format("'{}' is no such number", name), &value);
+  return value.get<int>();
+}
+
 Result<JournalState> state_from_json(const json& object) {
   try {
     JournalState state;
@@ -40,15 +48,14 @@ Result<JournalState> state_from_json(const json& object) {
     state.run_id = object.at("run_id").get<std::string>();
     state.start_time = object.at("start_time").get<std::string>();
     state.host = object.at("host").get<std::string>();
-    state.pid = object.at("pid").get<int>();
-    state.nodes = object.at("nodes").get<int>();
-    state.generation = object.at("generation").get<int>();
+    state.pid = small_number(object, "pid");
+    state.nodes = small_number(object, "nodes");
+    state.generation = small_number(object, "generation");
     state.phase = object.at("phase").get<std::string>();
     state.since = object.at("since").get<std::string>();
     state.detail = object.at("detail").get<std::string>();
     state.last_failure = object.at("last_failure").get<std::string>();
-    if (const json& code = object.at("exit_code"); !code.is_null())
-      state.exit_code = code.get<int>();
+    if (!object.at("exit_code").is_null()) state.exit_code = small_number(object, "exit_code");
     auto history = restart_history_from_json(object.at("history"));
     if (!history) return fail(std::move(history).error());
     state.history = std::move(*history);

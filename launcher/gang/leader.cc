@@ -130,6 +130,10 @@ struct Leader::State : std::enable_shared_from_this<State> {
   void act() {
     for (const auto& action : coordinator.take_actions())
       std::visit([this](const auto& each) { carry_out(each); }, action);
+    if (const auto why = std::exchange(no_command, std::nullopt)) {
+      coordinator.give_up(*why);
+      return act();
+    }
     const auto deadline = coordinator.deadline();
     if (!deadline) {
       timer.cancel();
@@ -148,6 +152,7 @@ struct Leader::State : std::enable_shared_from_this<State> {
     const auto member = member_of(send.node);
     if (!member) return;
     if (const auto* start = std::get_if<StartOrder>(&send.order)) {
+      if (no_command) return;
       StartOrder order = *start;
       order.command = command;
       return server->send(*member, to_json(Order(std::move(order))));
@@ -190,7 +195,7 @@ struct Leader::State : std::enable_shared_from_this<State> {
     if (made)
       command = std::move(*made);
     else
-      log.error("{}", made.error().message);  // the ranks run what they ran before
+      no_command = std::move(made).error().message;
   }
 
   void write_record(const std::string& outcome) {
@@ -249,7 +254,8 @@ struct Leader::State : std::enable_shared_from_this<State> {
   Coordinator coordinator;
   asio::steady_timer timer;
   std::map<GangServer::MemberId, int> nodes;
-  std::optional<RankCommand> command;  ///< of the current generation, when node 0 computes it
+  std::optional<RankCommand> command;     ///< of the current generation, when node 0 computes it
+  std::optional<std::string> no_command;  ///< why it could not be computed
   bool warned = false;
   std::unique_ptr<GangServer> server;  // outlives the store, whose threads bring it sockets
   std::unique_ptr<StoreServer> store;

@@ -25,6 +25,26 @@ struct Overloaded : Each... {
 template <class... Each>
 Overloaded(Each...) -> Overloaded<Each...>;
 
+/// An integer within [low, high]. get<int>() would round floats and cut what is too large.
+template <class Int = int>
+Int integer(const json& object, const char* name, int64_t low, int64_t high) {
+  const json& value = object.at(name);
+  if (value.is_number_integer() && !(value.is_number_unsigned() && value.get<uint64_t>() >> 63)) {
+    const auto number = value.get<int64_t>();
+    if (number >= low && number <= high) return static_cast<Int>(number);
+  }
+  throw json::other_error::create(
+      599, fmt::format("'{}' is no integer between {} and {}", name, low, high), &value);
+}
+
+constexpr int64_t kMaxCount = 1 << 30;  ///< leaves room to add two of them
+constexpr int64_t kMaxSignal = 64;
+constexpr int64_t kMaxGraceMs = 30LL * 24 * 3600 * 1000;
+
+int generation_in(const json& message) {
+  return integer(message, "generation", -1, kMaxCount);
+}
+
 json to_json(const std::optional<RankCommand>& command) {
   if (!command) return nullptr;
   return {{"argv", command->argv}, {"env", command->env}, {"cwd", command->cwd}};
@@ -32,9 +52,11 @@ json to_json(const std::optional<RankCommand>& command) {
 
 std::optional<RankCommand> command_from_json(const json& object) {
   if (object.is_null()) return std::nullopt;
-  return RankCommand{object.at("argv").get<std::vector<std::string>>(),
-                     object.at("env").get<std::map<std::string, std::string>>(),
-                     object.at("cwd").get<std::string>()};
+  RankCommand command{object.at("argv").get<std::vector<std::string>>(),
+                      object.at("env").get<std::map<std::string, std::string>>(),
+                      object.at("cwd").get<std::string>()};
+  if (command.argv.empty()) throw json::other_error::create(599, "'argv' is empty", &object);
+  return command;
 }
 
 Result<std::vector<Evidence>> evidence_list(const json& list) {
@@ -130,11 +152,11 @@ Result<MemberDetails> member_details_from_json(const json& message) {
     MemberDetails details;
     details.host = message.at("host").get<std::string>();
     if (const json& rank = message.at("node_rank"); !rank.is_null())
-      details.node_rank = rank.get<int>();
-    details.ranks = message.at("ranks").get<int>();
-    details.pid = message.at("pid").get<int>();
+      details.node_rank = integer(message, "node_rank", -kMaxCount, kMaxCount);
+    details.ranks = integer(message, "ranks", -kMaxCount, kMaxCount);
+    details.pid = integer(message, "pid", 0, kMaxCount);
     details.run_id = message.at("run_id").get<std::string>();
-    details.generation = message.at("generation").get<int>();
+    details.generation = generation_in(message);
     if (details.ranks < 1 || details.ranks > 4096)
       return fail(Error::Kind::kProtocol, "an agent says that it starts {} ranks", details.ranks);
     return details;
@@ -144,8 +166,8 @@ Result<MemberDetails> member_details_from_json(const json& message) {
 Result<Welcome> welcome_from_json(const json& message) {
   return guarded("a welcome", [&]() -> Result<Welcome> {
     Welcome welcome;
-    welcome.node_rank = message.at("node_rank").get<int>();
-    welcome.nodes = message.at("nodes").get<int>();
+    welcome.node_rank = integer(message, "node_rank", 0, kMaxCount);
+    welcome.nodes = integer(message, "nodes", 1, kMaxCount);
     welcome.run_id = message.at("run_id").get<std::string>();
     welcome.start_time = message.at("start_time").get<std::string>();
     welcome.log_dir = message.at("log_dir").get<std::string>();
@@ -157,17 +179,18 @@ Result<Order> order_from_json(const json& message) {
   return guarded("an order", [&]() -> Result<Order> {
     const auto type = message.at("type").get<std::string>();
     if (type == "start")
-      return StartOrder{message.at("generation").get<int>(), message.at("world_size").get<int>(),
-                        message.at("first_rank").get<int>(), message.at("max_restarts").get<int>(),
+      return StartOrder{generation_in(message), integer(message, "world_size", 1, kMaxCount),
+                        integer(message, "first_rank", 0, kMaxCount),
+                        integer(message, "max_restarts", 0, kMaxCount),
                         command_from_json(message.at("command"))};
     if (type == "stop")
-      return StopOrder{message.at("generation").get<int>(),
-                       milliseconds(message.at("grace_ms").get<int64_t>()),
+      return StopOrder{generation_in(message),
+                       milliseconds(integer<int64_t>(message, "grace_ms", 0, kMaxGraceMs)),
                        message.at("reason").get<std::string>()};
     if (type == "tell") return TellOrder{message.at("text").get<std::string>()};
     if (type == "prepare") return PrepareOrder{message.at("first").get<bool>()};
     if (type == "end")
-      return EndOrder{message.at("exit_code").get<int>(), message.at("text").get<std::string>()};
+      return EndOrder{integer(message, "exit_code", 0, 255), message.at("text").get<std::string>()};
     return fail(Error::Kind::kProtocol, "node 0 sent an order of unknown type '{}'", type);
   });
 }
@@ -175,20 +198,20 @@ Result<Order> order_from_json(const json& message) {
 Result<News> news_from_json(const json& message) {
   return guarded("news", [&]() -> Result<News> {
     const auto type = message.at("type").get<std::string>();
-    if (type == "started") return StartedNews{message.at("generation").get<int>()};
+    if (type == "started") return StartedNews{generation_in(message)};
     if (type == "failed") {
       auto evidence = evidence_from_json(message.at("evidence"));
       if (!evidence) return fail(std::move(evidence).error());
-      return FailedNews{message.at("generation").get<int>(), std::move(*evidence)};
+      return FailedNews{generation_in(message), std::move(*evidence)};
     }
-    if (type == "succeeded") return SucceededNews{message.at("generation").get<int>()};
+    if (type == "succeeded") return SucceededNews{generation_in(message)};
     if (type == "stopped") {
       auto evidence = evidence_list(message.at("evidence"));
       if (!evidence) return fail(std::move(evidence).error());
-      return StoppedNews{message.at("generation").get<int>(), std::move(*evidence)};
+      return StoppedNews{generation_in(message), std::move(*evidence)};
     }
     if (type == "prepared") return PreparedNews{};
-    if (type == "interrupted") return InterruptedNews{message.at("signal").get<int>()};
+    if (type == "interrupted") return InterruptedNews{integer(message, "signal", 1, kMaxSignal)};
     return fail(Error::Kind::kProtocol, "an agent sent news of unknown type '{}'", type);
   });
 }
