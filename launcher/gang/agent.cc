@@ -18,6 +18,7 @@
 #include "launcher/ranks/log_pump.h"
 #include "launcher/ranks/program.h"
 #include "launcher/ranks/rank_group.h"
+#include "rendezvous/gang/frame.h"
 #include "rendezvous/gang/gang_client.h"
 
 namespace megalaunch {
@@ -33,6 +34,8 @@ constexpr seconds kInterruptPatience{45};
 /// All log excerpts that one generation's end may bring to node 0, shared by all ranks.
 constexpr size_t kAllTails = 64U << 20;
 constexpr size_t kSmallestTail = 4096;
+/// What they may be together in one message of one node, before JSON's escapes make them longer.
+constexpr size_t kNodeTails = kMaxFrame / 4;
 
 }  // namespace
 
@@ -92,6 +95,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
       return leave(1);
     }
     welcome = std::move(*parsed);
+    connected = true;
     run_dir = std::filesystem::path(welcome->log_dir) / welcome->run_id;
     log.info("joined run {} as node {} of {}; logs in {}", welcome->run_id, welcome->node_rank,
              welcome->nodes, run_dir.string());
@@ -100,6 +104,9 @@ struct Agent::State : std::enable_shared_from_this<State> {
 
   void lose_leader(const std::string& why) {
     if (leaving) return;
+    connected = false;
+    answer_preparation = false;
+    wanted_preparation.reset();
     log.error("lost node 0 at {}:{}: {}", options.leader_host, options.leader_port, why);
     if (interrupted)
       return stop_group(options.grace, [this] { leave(kSignalExitBase + *interrupted); });
@@ -129,9 +136,22 @@ struct Agent::State : std::enable_shared_from_this<State> {
 
   void carry_out(const PrepareOrder& order) {
     if (!options.prepare) return send(PreparedNews{});
-    options.prepare(*welcome, order.first, [weak = weak_from_this()](const Status& status) {
+    wanted_preparation = order.first;
+    // The steps of an order from before a loss of node 0 may still run; never two at a time.
+    if (!preparing) prepare();
+  }
+
+  void prepare() {
+    preparing = true;
+    answer_preparation = true;
+    const bool first = *std::exchange(wanted_preparation, std::nullopt);
+    options.prepare(*welcome, first, [weak = weak_from_this()](const Status& status) {
       const auto self = weak.lock();
-      if (!self || self->leaving) return;
+      if (!self) return;
+      self->preparing = false;
+      if (self->leaving) return;
+      if (self->wanted_preparation) return self->prepare();
+      if (!self->answer_preparation) return;  // who asked is gone
       if (status) return self->send(PreparedNews{});
       self->send(FailedNews{self->generation + 1, self->own_failure(status.error().message)});
     });
@@ -150,7 +170,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
       log.error("{}", started.error().message);
       send(FailedNews{generation, own_failure(started.error().message)});
       unstarted = own_failure(started.error().message);
-      return report_stopped();
+      // Those that had been started are being killed.
+      return stop_group(milliseconds(0), [this] { report_stopped(); });
     }
     send(StartedNews{generation});
   }
@@ -180,10 +201,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     events.on_exit = [this](const RankExit& exit) { note_exit(exit); };
     group =
         std::make_unique<RankGroup>(context, reaper, clock, log, options.marker, std::move(events));
-    if (auto started = group->start(specs); !started) {
-      group.reset();
-      return started;
-    }
+    if (auto started = group->start(specs); !started) return started;
     for (const RankSpec& spec : specs) follow(spec);
     const auto pids = group->pids();
     log.info("generation {}: started {} (pid{} {})", generation,
@@ -325,10 +343,11 @@ struct Agent::State : std::enable_shared_from_this<State> {
     std::visit([&](const auto& status) { evidence.end = status; }, exit.status);
     evidence.stopped_by_us = exit.stopped_by_us;
     evidence.ended_at = exit.time;
-    const size_t share = kAllTails / static_cast<size_t>(std::max(world_size, 1));
+    const auto ranks = static_cast<size_t>(std::max(options.ranks, 1));
+    const size_t share = std::clamp(kAllTails / static_cast<size_t>(std::max(world_size, 1)),
+                                    kSmallestTail, Evidence::kMaxTail);
     if (!succeeded(exit.status) || exit.stopped_by_us)
-      add_files(evidence, files_of(exit.local_rank),
-                std::clamp(share, kSmallestTail, Evidence::kMaxTail));
+      add_files(evidence, files_of(exit.local_rank), std::min(share, kNodeTails / ranks / 2));
     return evidence;
   }
 
@@ -366,6 +385,11 @@ struct Agent::State : std::enable_shared_from_this<State> {
       log.info("stopped by {} before the job began", signal_name(signal));
       return leave(kSignalExitBase + signal);
     }
+    if (!connected) {
+      log.info("{}: stopping this node's ranks; node 0 is not there", signal_name(signal));
+      return stop_group(again ? milliseconds(0) : options.grace,
+                        [this, signal] { leave(kSignalExitBase + signal); });
+    }
     log.info("{}: stopping all ranks on all nodes{}", signal_name(signal), again ? " at once" : "");
     send(InterruptedNews{signal});
     stop_group(again ? milliseconds(0) : options.grace, [this] { report_stopped(); });
@@ -398,6 +422,10 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::unique_ptr<GangClient> client;
   asio::steady_timer interrupt_timer;
   std::optional<Welcome> welcome;
+  bool connected = false;  ///< to node 0, and welcomed
+  bool preparing = false;
+  bool answer_preparation = false;         ///< node 0 still waits for the end of these steps
+  std::optional<bool> wanted_preparation;  ///< the order that comes after them
   std::filesystem::path run_dir;
   std::optional<TorchVersion> torch;    ///< that the ranks will import
   std::vector<RankFiles> rank_folders;  ///< of the generation, by local rank
