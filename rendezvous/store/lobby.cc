@@ -21,6 +21,11 @@ constexpr int kAcceptBatch = 256;
 constexpr auto kAcceptPause = milliseconds(50);
 constexpr size_t kLongestMagic = 16;
 
+void set_low_water(const Newcomer& newcomer, size_t bytes) {
+  const int low_water = static_cast<int>(bytes);
+  ::setsockopt(newcomer.socket.get(), SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(low_water));
+}
+
 }  // namespace
 
 struct Lobby::Guest {
@@ -157,10 +162,9 @@ Lobby::Verdict Lobby::look_at(Newcomer& newcomer) {
   }
   const std::string_view bytes(front.data(), static_cast<size_t>(seen));
   if (!foreign_.magic.empty() && std::string_view(foreign_.magic).starts_with(bytes)) {
-    const bool whole = bytes.size() == foreign_.magic.size();
     // Do not wake up again before the rest is there.
-    const int low_water = whole ? 1 : static_cast<int>(foreign_.magic.size());
-    ::setsockopt(newcomer.socket.get(), SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(low_water));
+    const bool whole = bytes.size() == foreign_.magic.size();
+    set_low_water(newcomer, whole ? 1 : foreign_.magic.size());
     if (!whole) return Verdict::kWait;
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     foreign_count_.fetch_add(1, std::memory_order_relaxed);
@@ -171,6 +175,7 @@ Lobby::Verdict Lobby::look_at(Newcomer& newcomer) {
     turn_away(newcomer, Refusal::kUnknownAddress);
     return Verdict::kGone;
   }
+  if (foreign_.magic.starts_with(bytes.front())) set_low_water(newcomer, 1);
   leaving_[next_worker_++ % leaving_.size()].push_back(std::move(newcomer));
   return Verdict::kGone;
 }
