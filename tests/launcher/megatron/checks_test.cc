@@ -34,12 +34,14 @@ megatron:
 
 std::vector<std::string> codes(const std::vector<std::string>& sets) {
   std::vector<std::string> found;
-  for (const Check& check : plan(sets).command.value().checks) found.push_back(check.code);
+  const PlannedMegatron planned = plan(sets);
+  for (const Check& check : planned.command.value().checks) found.push_back(check.code);
   return found;
 }
 
 std::string message(const std::string& code, const std::vector<std::string>& sets) {
-  for (const Check& check : plan(sets).command.value().checks)
+  const PlannedMegatron planned = plan(sets);
+  for (const Check& check : planned.command.value().checks)
     if (check.code == code) return check.message;
   return "no such check";
 }
