@@ -81,10 +81,12 @@ int check(const CheckFlags& flags, const CommandContext& context) {
   }
   std::vector<Check> checks;
   std::vector<Check> paths;
+  bool look_at_paths = !flags.no_paths;
   if (planned.megatron) {
     checks = planned.megatron->checks;
-    if (!flags.no_paths) paths = check_paths(*planned.job, *planned.megatron);
-  } else if (!flags.no_paths) {
+    look_at_paths = look_at_paths && !is_elsewhere(*planned.megatron);
+    if (look_at_paths) paths = check_paths(*planned.job, *planned.megatron);
+  } else if (look_at_paths) {
     paths = check_command_paths(*planned.job, *planned.plan);
   }
   checks.insert(checks.end(), paths.begin(), paths.end());
@@ -93,7 +95,7 @@ int check(const CheckFlags& flags, const CommandContext& context) {
   std::optional<Estimate> estimate;
   if (planned.megatron) estimate = estimate_training(planned.megatron->training);
   if (flags.json) {
-    ordered_json object{{"checks", checks_json(checks)}};
+    ordered_json object{{"checks", checks_json(checks)}, {"looked_at_paths", look_at_paths}};
     if (estimate) object["estimate"] = estimate_json(*estimate, card_mib);
     fmt::print("{}\n", object.dump(2, ' ', false, ordered_json::error_handler_t::replace));
   } else {
@@ -102,6 +104,9 @@ int check(const CheckFlags& flags, const CommandContext& context) {
       fmt::print("{}: {}\n    {}\n", one.level == Check::Level::kError ? "REFUSED" : "warning",
                  one.code, one.message);
     if (checks.empty()) fmt::print("all checks pass\n");
+    if (!look_at_paths)
+      fmt::print("paths were not looked at{}\n",
+                 flags.no_paths ? "" : ": nothing of this job is on this machine");
   }
   return has_errors(checks) ? kExitRefused : kExitSuccess;
 }

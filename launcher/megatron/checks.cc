@@ -142,7 +142,7 @@ class Checker {
             stage,
             script_always_sets_them()
                 ? "this script always sets layers/PP/4: use another pp, or own mode"
-                : use_one_of(divisors(stage), "none"));
+                : use_one_of(virtual_stages_of(stage), "none"));
     }
     if (dp_ == 0 || t_.global.value % (t_.micro.value * dp_) != 0) return;
     const std::int64_t micro_batches = t_.global.value / (t_.micro.value * dp_);
@@ -153,6 +153,13 @@ class Checker {
             "by parallel.pp={}; for batch.global {}",
             micro_batches, t_.global.value, t_.micro.value, dp_, pp_,
             use_one_of(nearest_multiples(t_.global.value, t_.micro.value * dp_ * pp_)));
+  }
+
+  /// A whole stage as its one virtual stage would be no virtual stage.
+  static std::vector<std::int64_t> virtual_stages_of(std::int64_t stage) {
+    auto layers = divisors(stage);
+    if (layers.size() > 1) layers.pop_back();
+    return layers;
   }
 
   bool script_always_sets_them() const {

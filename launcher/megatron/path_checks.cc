@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -148,6 +149,17 @@ class PathChecker {
 
 std::vector<Check> check_paths(const Job& job, const MegatronCommand& command) {
   return PathChecker(job, command).run();
+}
+
+bool is_elsewhere(const MegatronCommand& command) {
+  const Training& t = command.training;
+  const auto is_here = [](const fs::path& path) { return ::access(path.c_str(), F_OK) == 0; };
+  if (is_here(t.root) || (!t.load.empty() && is_here(t.load))) return false;
+  return std::none_of(t.train_data.words.begin(), t.train_data.words.end(),
+                      [&](const std::string& word) {
+                        return !is_weight(word) &&
+                               (is_here(word) || is_here(word + ".bin") || is_here(word + ".idx"));
+                      });
 }
 
 }  // namespace megalaunch

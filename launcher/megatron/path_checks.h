@@ -13,4 +13,8 @@ namespace megalaunch {
 /// may still bring is a warning only.
 std::vector<Check> check_paths(const Job& job, const MegatronCommand& command);
 
+/// Whether neither the training script nor any data nor the initial model is on this machine: it is
+/// not the one that trains, and its files say nothing about the job.
+bool is_elsewhere(const MegatronCommand& command);
+
 }  // namespace megalaunch
