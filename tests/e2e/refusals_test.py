@@ -20,7 +20,7 @@ class Mistakes(case.GangTest):
         for word in words:
             self.assertRegex(agent.text("stderr"), word)
         self.assertEqual(list(self.folder.glob("started.*")), [], "nothing was started")
-        self.assertEqual(self.gangs[-1].network.processes(0), [])
+        self.assert_no_orphans(self.gangs[-1])
         return agent
 
     def trace(self, **rest):
