@@ -74,7 +74,9 @@ json to_json(const Order& order) {
                                   {"world_size", o.world_size},
                                   {"first_rank", o.first_rank},
                                   {"max_restarts", o.max_restarts},
-                                  {"command", to_json(o.command)}};
+                                  {"command", to_json(o.command)},
+                                  {"group_rank", o.group_rank},
+                                  {"nodes", o.nodes}};
                         },
                         [](const StopOrder& o) -> json {
                           return {{"type", "stop"},
@@ -159,7 +161,8 @@ Result<Order> order_from_json(const json& message) {
     if (type == "start")
       return StartOrder{message.at("generation").get<int>(), message.at("world_size").get<int>(),
                         message.at("first_rank").get<int>(), message.at("max_restarts").get<int>(),
-                        command_from_json(message.at("command"))};
+                        command_from_json(message.at("command")),
+                        message.at("group_rank").get<int>(), message.at("nodes").get<int>()};
     if (type == "stop")
       return StopOrder{message.at("generation").get<int>(),
                        milliseconds(message.at("grace_ms").get<int64_t>()),
