@@ -33,7 +33,10 @@ int run_torchrun(const std::string& called_as, const std::vector<std::string>& a
   if (error) return refuse({Error::Kind::kSystem, error.value(), "the working directory is gone"}, context.log);
   auto node = node_for_torchrun(**options, {called_as, cwd, context.environment},
                                 MEGALAUNCH_VERSION, context.log);
-  if (!node) return refuse(node.error(), context.log);
+  if (!node) {
+    context.log.error("{}", node.error().message);
+    return kExitFailure;
+  }
   const auto exit_code = run_node(std::move(node->options));
   if (node->scratch) std::filesystem::remove_all(*node->scratch, error);
   if (!exit_code) {

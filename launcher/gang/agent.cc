@@ -233,10 +233,10 @@ struct Agent::State : std::enable_shared_from_this<State> {
     RankPlace place;
     place.rank = order.first_rank + local_rank;
     place.local_rank = local_rank;
-    place.node_rank = welcome->node_rank;
+    place.node_rank = order.group_rank;
     place.world_size = order.world_size;
     place.local_world_size = options.ranks;
-    place.nodes = welcome->nodes;
+    place.nodes = order.nodes;
     place.generation = order.generation;
     place.max_restarts = order.max_restarts;
     place.run_id = welcome->run_id;

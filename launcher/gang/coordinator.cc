@@ -126,7 +126,7 @@ void Coordinator::left(int rank, const std::string& why) {
   record("lost", fmt::format("{}: {}", name, why));
   send_all(TellOrder{fmt::format("lost {}: {}", name, why)});
   const bool had_ranks = before == NodeState::kStarting || before == NodeState::kRunning;
-  if (phase_ == Phase::kRunning) {
+  if (phase_ == Phase::kRunning && node.takes_part) {
     // Also one whose ranks had succeeded: its logs, and perhaps its part of a checkpoint, are in
     // doubt.
     add_lost_evidence(rank);
@@ -136,8 +136,9 @@ void Coordinator::left(int rank, const std::string& why) {
     check_stopped();
   } else if (phase_ == Phase::kPreparing) {
     gather(clock_.steady());
-  } else if (phase_ == Phase::kGathering && !deadline_) {
-    deadline_ = clock_.steady() + settings_.join_timeout;
+  } else if (phase_ == Phase::kGathering) {
+    if (!deadline_) deadline_ = clock_.steady() + settings_.join_timeout;
+    proceed();
   }
 }
 
@@ -148,7 +149,7 @@ void Coordinator::add_lost_evidence(int rank) {
   evidence.host = node.details.host;
   int first_rank = 0;
   for (const auto& [other, each] : nodes_)
-    if (other < rank) first_rank += each.details.ranks;
+    if (other < rank && each.takes_part) first_rank += each.details.ranks;
   evidence.rank = first_rank;
   evidence.pid = node.details.pid;
   evidence.end = LostNode{};
@@ -169,8 +170,27 @@ bool Coordinator::has_ranks(NodeState state) {
 }
 
 bool Coordinator::all_in(NodeState state) const {
-  return std::all_of(nodes_.begin(), nodes_.end(),
-                     [state](const auto& each) { return each.second.state == state; });
+  return std::all_of(nodes_.begin(), nodes_.end(), [state](const auto& each) {
+    return !each.second.takes_part || each.second.state == state;
+  });
+}
+
+/// All nodes are ready; or the least number is, and nobody is to be expected: the nodes of the last
+/// generation are all back, or the last call has ended.
+bool Coordinator::may_start() {
+  int ready = 0;
+  bool veterans_ready = started_generation_ >= 0;
+  for (const auto& [rank, node] : nodes_) {
+    if (node.state == NodeState::kReady) ++ready;
+    else if (node.takes_part) veterans_ready = false;
+  }
+  if (ready == settings_.nodes) return true;
+  if (settings_.min_nodes == 0 || ready < settings_.min_nodes) {
+    last_call_ends_.reset();
+    return false;
+  }
+  if (!last_call_ends_) last_call_ends_ = clock_.steady() + settings_.last_call;
+  return veterans_ready || clock_.steady() >= *last_call_ends_;
 }
 
 std::string Coordinator::missing_nodes() const {
@@ -195,7 +215,7 @@ void Coordinator::gather(SteadyTime not_before) {
 void Coordinator::proceed() {
   if (phase_ == Phase::kGathering) {
     if (interrupted_by_) return end(kSignalExitBase + *interrupted_by_, "");
-    if (!all_in(NodeState::kReady) || clock_.steady() < *not_before_) return;
+    if (!may_start() || clock_.steady() < *not_before_) return;
     if (prepared_) return start_generation();
     deadline_.reset();
     // Steps of a round that was given up still run: the new round begins once their end is heard,
@@ -212,23 +232,29 @@ void Coordinator::proceed() {
 void Coordinator::start_generation() {
   phase_ = Phase::kRunning;
   deadline_.reset();
+  last_call_ends_.reset();
   started_generation_ = generation_;
   std::vector<std::string> addresses;
   int world_size = 0;
   for (auto& [rank, node] : nodes_) {
+    node.takes_part = node.state == NodeState::kReady;
+    if (!node.takes_part) continue;
     addresses.push_back(node.address);
     world_size += node.details.ranks;
   }
+  const auto nodes_taking_part = static_cast<int>(addresses.size());
   actions_.push_back(OpenGeneration{generation_, std::move(addresses)});
   record("generation", fmt::format("generation {} starts: {} ranks on {} node{}", generation_,
-                                   world_size, settings_.nodes, settings_.nodes == 1 ? "" : "s"));
-  int first_rank = 0;
+                                   world_size, nodes_taking_part, nodes_taking_part == 1 ? "" : "s"));
+  StartOrder order{generation_, world_size, 0, settings_.restarts.max, std::nullopt};
+  order.nodes = nodes_taking_part;
   for (auto& [rank, node] : nodes_) {
+    if (!node.takes_part) continue;
     node.state = NodeState::kStarting;
     node.evidence.clear();
-    send(rank,
-         StartOrder{generation_, world_size, first_rank, settings_.restarts.max, std::nullopt});
-    first_rank += node.details.ranks;
+    send(rank, order);
+    order.first_rank += node.details.ranks;
+    ++order.group_rank;
   }
 }
 
@@ -285,8 +311,11 @@ ReportFacts Coordinator::facts_of(const Judged& judged) const {
   facts.job = settings_.job;
   facts.run_id = settings_.identity.run_id;
   facts.generation = judged.generation;
-  facts.nodes = settings_.nodes;
-  for (const auto& [rank, node] : nodes_) facts.ranks += node.details.ranks;
+  for (const auto& [rank, node] : nodes_) {
+    if (!node.takes_part && started_generation_ >= 0) continue;
+    ++facts.nodes;
+    facts.ranks += node.details.ranks;
+  }
   facts.ended = clock_.wall();
   facts.log_dir = fmt::format("{}/attempt_{}", settings_.run_dir, judged.generation);
   return facts;
@@ -306,7 +335,7 @@ void Coordinator::tick() {
   switch (phase_) {
     case Phase::kGathering:
       if (now >= *not_before_) proceed();
-      if (phase_ == Phase::kGathering && deadline_ && now >= *deadline_)
+      if (phase_ == Phase::kGathering && deadline_ && now >= *deadline_ && !last_call_ends_)
         end(kExitNodesMissing,
             fmt::format("{} of {} nodes are here; missing after {} s: {}", present(),
                         settings_.nodes,
@@ -336,6 +365,7 @@ void Coordinator::tick() {
 std::optional<SteadyTime> Coordinator::deadline() const {
   if (phase_ == Phase::kGathering && not_before_ && clock_.steady() < *not_before_)
     return not_before_;
+  if (phase_ == Phase::kGathering && last_call_ends_) return last_call_ends_;
   return deadline_;
 }
 

@@ -32,6 +32,10 @@ class Coordinator {
   struct Settings {
     std::string job;
     int nodes = 1;
+    /// Start with so many when no more come before the last call ends; later ones take part from
+    /// the next generation on. 0: only with all.
+    int min_nodes = 0;
+    milliseconds last_call{30'000};
     milliseconds join_timeout{600'000};
     milliseconds grace{30'000};  ///< from SIGTERM to SIGKILL on every node
     RestartLimits restarts;
@@ -112,6 +116,7 @@ class Coordinator {
   struct Node {
     NodeState state = NodeState::kAbsent;
     bool ever_seen = false;
+    bool takes_part = false;   ///< in the present generation, or the last one
     bool preparing = false;    ///< was sent a PrepareOrder and has not answered
     bool prepared = false;     ///< its steps of this round are done
     bool interrupted = false;  ///< was sent a signal that means to stop
@@ -125,6 +130,7 @@ class Coordinator {
   int present() const;
   bool all_in(NodeState state) const;
   static bool has_ranks(NodeState state);
+  bool may_start();
   void gather(SteadyTime not_before);
   void proceed();
   void start_generation();
@@ -161,6 +167,7 @@ class Coordinator {
   std::optional<int> interrupted_by_;
   int exit_code_ = 0;
   std::optional<SteadyTime> deadline_;    ///< of the phase
+  std::optional<SteadyTime> last_call_ends_;  ///< while fewer than all nodes would do
   std::optional<SteadyTime> not_before_;  ///< backoff: when the next generation may start
   std::vector<Action> actions_;
 };

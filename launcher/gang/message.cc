@@ -96,7 +96,9 @@ json to_json(const Order& order) {
                                   {"world_size", o.world_size},
                                   {"first_rank", o.first_rank},
                                   {"max_restarts", o.max_restarts},
-                                  {"command", to_json(o.command)}};
+                                  {"command", to_json(o.command)},
+                                  {"group_rank", o.group_rank},
+                                  {"nodes", o.nodes}};
                         },
                         [](const StopOrder& o) -> json {
                           return {{"type", "stop"},
@@ -179,10 +181,13 @@ Result<Order> order_from_json(const json& message) {
   return guarded("an order", [&]() -> Result<Order> {
     const auto type = message.at("type").get<std::string>();
     if (type == "start")
-      return StartOrder{generation_in(message), integer(message, "world_size", 1, kMaxCount),
+      return StartOrder{generation_in(message),
+                        integer(message, "world_size", 1, kMaxCount),
                         integer(message, "first_rank", 0, kMaxCount),
                         integer(message, "max_restarts", 0, kMaxCount),
-                        command_from_json(message.at("command"))};
+                        command_from_json(message.at("command")),
+                        integer(message, "group_rank", 0, kMaxCount),
+                        integer(message, "nodes", 1, kMaxCount)};
     if (type == "stop")
       return StopOrder{generation_in(message),
                        milliseconds(integer<int64_t>(message, "grace_ms", 0, kMaxGraceMs)),

@@ -53,6 +53,8 @@ struct StartOrder {
   int first_rank = 0;  ///< global rank of this node's local rank 0
   int max_restarts = 0;
   std::optional<RankCommand> command;  ///< nothing: the agent's own
+  int group_rank = 0;                  ///< this node's place among those that take part
+  int nodes = 1;                       ///< that take part
 };
 /// "stop": every rank of the generation; answered with StoppedNews.
 struct StopOrder {

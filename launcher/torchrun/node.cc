@@ -1,8 +1,7 @@
 #include "launcher/torchrun/node.h"
 
-#include <sched.h>
-
 #include "env/host.h"
+#include "env/numa.h"
 #include "env/platform.h"
 #include "launcher/ranks/program.h"
 #include "launcher/torchrun/failure_text.h"
@@ -19,11 +18,22 @@ namespace fs = std::filesystem;
 
 constexpr seconds kJoinTimeout{600};        // of the c10d back end
 constexpr seconds kStaticJoinTimeout{900};  // of the static one
+constexpr seconds kLastCall{30};
 
-int usable_cpus() {
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  return ::sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+/// By local rank, with --numa-binding: rank i uses the device that CUDA calls i.
+Result<std::vector<std::vector<int>>> cpus_of_ranks(const TorchrunOptions& options,
+                                                    const Variables& environment, int ranks) {
+  std::vector<std::vector<int>> all;
+  const auto binding = parse_numa_binding(options.numa_binding);
+  if (!binding) return all;
+  const NumaTopology topology = read_numa_topology("/", usable_cpus());
+  for (int rank = 0; rank < ranks; ++rank) {
+    const auto gpu = gpu_of_device(topology, environment.get("CUDA_VISIBLE_DEVICES"), rank);
+    auto cpus = gpu ? cpus_near_gpu(*binding, topology, *gpu) : fail(gpu.error());
+    if (!cpus) return fail(std::move(cpus).error().within("--numa-binding"));
+    all.push_back(std::move(*cpus));
+  }
+  return all;
 }
 
 /// Random, in the form of a version 4 UUID.
@@ -82,6 +92,8 @@ Leader::Options leader_of(const TorchrunOptions& options, const Agent::Options& 
   leader.heartbeat_timeout = agent.heartbeat_timeout;
   Coordinator::Settings& settings = leader.coordinator;
   settings.nodes = options.max_nodes;
+  if (options.min_nodes < options.max_nodes) settings.min_nodes = options.min_nodes;
+  settings.last_call = options.conf.last_call_timeout.value_or(kLastCall);
   settings.join_timeout = agent.join_timeout;
   settings.grace = agent.grace;
   settings.restarts.any_cause = true;
@@ -118,7 +130,8 @@ Result<TorchrunNode> node_for_torchrun(const TorchrunOptions& options, const Tor
                                        const std::string& version, const Log& log) {
   const int gpus = visible_gpus(place.environment.get("CUDA_VISIBLE_DEVICES"),
                                 count_gpus().value_or(0));
-  const auto ranks = ranks_on_node(options.ranks_per_node, gpus, usable_cpus());
+  const auto ranks =
+      ranks_on_node(options.ranks_per_node, gpus, static_cast<int>(usable_cpus().size()));
   if (!ranks) return fail(ranks.error());
   auto argv = command_of(options, place);
   if (!argv) return fail(std::move(argv).error());
@@ -162,7 +175,9 @@ Result<TorchrunNode> node_for_torchrun(const TorchrunOptions& options, const Tor
   agent.environment.unset("MEGALAUNCH_JOB_KEY");  // ranks have no use for the secret
   agent.grace = options.shutdown_timeout;
   agent.forward_signals = true;
-  agent.hooks = rank_hooks(options, folder);
+  auto cpus = cpus_of_ranks(options, place.environment, *ranks);
+  if (!cpus) return fail(std::move(cpus).error());
+  agent.hooks = rank_hooks(options, folder, std::move(*cpus));
   if (const auto target = place.environment.get_nonempty("TORCHELASTIC_ERROR_FILE"))
     agent.hooks.ended = [log, file = *target](int exit_code, const std::vector<Evidence>& evidence) {
       if (exit_code == 0) return;

@@ -13,6 +13,7 @@ namespace {
 struct Setup {
   TorchrunOptions options;
   std::optional<RunFolder> folder;
+  std::vector<std::vector<int>> cpus;
   std::shared_ptr<FilteredFile> filtered_out, filtered_err;  ///< of the present attempt
 
   bool on_console(int local_rank) const {
@@ -53,11 +54,10 @@ struct Setup {
   Status adjust(const RankPlace& place, Variables& variables, RankSpec& spec) const {
     const int local_rank = place.local_rank;
     const TemplateValues values{{"local_rank", std::to_string(local_rank)}};
-    // What comes before the script is ours: the interpreter and its options.
-    const size_t first_argument = spec.process.argv.size() - options.script_args.size();
-    for (size_t i = first_argument; i < spec.process.argv.size(); ++i)
+    for (size_t i = 1; i < spec.process.argv.size(); ++i)
       spec.process.argv[i] = fill_template(spec.process.argv[i], values);
     spec.inherit_stdin = true;
+    if (!cpus.empty()) spec.process.cpus = cpus[static_cast<size_t>(local_rank)];
     const bool out = options.redirects.out(local_rank) || options.tee.out(local_rank);
     const bool err = options.redirects.err(local_rank) || options.tee.err(local_rank);
     spec.stdout_path = target(out, local_rank, spec.stdout_path);
@@ -98,8 +98,9 @@ struct Setup {
 
 }  // namespace
 
-RankHooks rank_hooks(const TorchrunOptions& options, const std::optional<RunFolder>& folder) {
-  const auto setup = std::make_shared<Setup>(Setup{options, folder, nullptr, nullptr});
+RankHooks rank_hooks(const TorchrunOptions& options, const std::optional<RunFolder>& folder,
+                     std::vector<std::vector<int>> cpus) {
+  const auto setup = std::make_shared<Setup>(Setup{options, folder, std::move(cpus), nullptr, nullptr});
   RankHooks hooks;
   hooks.files = [setup](int generation, int local_rank) {
     return setup->place_files(generation, local_rank);
