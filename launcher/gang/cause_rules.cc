@@ -76,8 +76,8 @@ std::vector<YAML::Node> items_of(const YAML::Node& node) {
 
 WrittenRule read_rule(const YAML::Node& node) {
   check_keys(node,
-             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "stopping", "before_training",
-              "certain", "retries", "repeat_ends", "needs_progress", "advice"},
+             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "stopping",
+              "before_training", "certain", "retries", "repeat_ends", "needs_progress", "advice"},
              "a rule");
   WrittenRule written;
   CauseRule& rule = written.rule;

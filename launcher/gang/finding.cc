@@ -132,7 +132,8 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   Finding finding;
   finding.made_progress = last_progress.has_value();
   if (last_progress)
-    std::erase_if(matches, [&](const Match& match) { return rules.rules()[match.rule].before_training; });
+    std::erase_if(matches,
+                  [&](const Match& match) { return rules.rules()[match.rule].before_training; });
   for (Match& match : matches)
     match.before_progress = last_progress && match.index < *last_progress;
   const auto best =

@@ -77,60 +77,75 @@ bool take_time(std::string_view& text) {
   return true;
 }
 
+bool name_character(char c) {
+  return word(c) || c == '-' || c == '.';
+}
+
+bool is_name(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), name_character);
+}
+
+/// Takes "rank", with what may stand between it and its number.
+bool take_rank_word(std::string_view& text) {
+  if (!take(text, "rank") && !take(text, "Rank") && !take(text, "RANK")) return false;
+  if (!text.empty() && std::string_view(" =_-").find(text.front()) != std::string_view::npos)
+    text.remove_prefix(1);
+  return true;
+}
+
+/// All of `text` as a number.
+std::optional<int> whole_number(std::string_view text) {
+  const auto number = take_number(text);
+  return text.empty() ? number : std::nullopt;
+}
+
+/// "node-1:3", "10.0.0.1:rank3", "node1 rank3", "node1/rank3".
+bool read_node_and_rank(std::string_view inside, LineLabel& found) {
+  const size_t separator = inside.find_last_of(": /");
+  if (separator == inside.npos || !is_name(inside.substr(0, separator))) return false;
+  std::string_view rank = inside.substr(separator + 1);
+  if (!take_rank_word(rank) && inside[separator] != ':') return false;
+  found.rank = whole_number(rank);
+  found.node = std::string(inside.substr(0, separator));
+  return found.rank.has_value();
+}
+
+/// What stands between the brackets at a line's start; `rest` is what follows them.
+bool read_bracket(std::string_view inside, std::string_view rest, LineLabel& found) {
+  if (std::string_view rank = inside; take_rank_word(rank)) {
+    found.rank = whole_number(rank);
+    return found.rank.has_value();
+  }
+  if (const auto rank = whole_number(inside)) {
+    // "[1] NCCL INFO" is a device, "[3]:" a rank, unless it stands alone: torchrun numbers its
+    // report's blocks so.
+    found.rank = rank;
+    return rest.starts_with(':') && rest.size() > 1;
+  }
+  if (const size_t comma = inside.find(','); comma != inside.npos) {  // mpirun: [job,rank]<stream>:
+    found.rank = whole_number(inside.substr(comma + 1));
+    return found.rank && whole_number(inside.substr(0, comma)) && rest.starts_with('<');
+  }
+  if (inside.starts_with("pod/")) {  // kubectl logs --prefix
+    found.node = std::string(inside);
+    return true;
+  }
+  if (!is_name(inside)) return read_node_and_rank(inside, found);
+  // torchrun: role and local rank.
+  const size_t digits = inside.find_last_not_of("0123456789") + 1;
+  if (digits == 0 || !rest.starts_with(':')) return false;
+  found.local_rank = whole_number(inside.substr(digits));
+  return found.local_rank.has_value();
+}
+
 /// "[default3]:", "[rank3]:", "[3]:", "[1:3]", "[node1:rank3]", "[1,3]<stderr>:", "[Rank 3]".
 bool take_bracket(std::string_view& text, LineLabel& label) {
   if (!text.starts_with('[')) return false;
-  const size_t close = text.substr(0, 96).find(']');
+  const size_t close = text.substr(0, 128).find(']');
   if (close == std::string_view::npos) return false;
-  std::string_view inside = text.substr(1, close - 1);
   std::string_view rest = text.substr(close + 1);
   LineLabel found;
-  if (take(inside, "rank") || take(inside, "Rank") || take(inside, "RANK")) {
-    take_blanks(inside);
-    if (!take(inside, "=")) take(inside, "_");
-    found.rank = take_number(inside);
-    if (!found.rank || !inside.empty()) return false;
-  } else if (!inside.empty() && digit(inside.front())) {
-    const auto first = take_number(inside);
-    if (!first) return false;
-    if (inside.empty()) {
-      // "[1] NCCL INFO" is a device, "[3]:" a rank, unless it stands alone: torchrun numbers its
-      // report's blocks so.
-      if (!rest.starts_with(':') || rest.size() == 1) return false;
-      found.rank = first;
-    } else if (take(inside, ",")) {  // mpirun: [job,rank]<stream>:
-      found.rank = take_number(inside);
-      if (!found.rank || !inside.empty() || !rest.starts_with('<')) return false;
-    } else if (take(inside, ":")) {
-      take(inside, "rank");
-      found.rank = take_number(inside);
-      if (!found.rank || !inside.empty()) return false;
-      found.node = std::to_string(*first);
-    } else {
-      return false;
-    }
-  } else {
-    // A name, then a number: torchrun's role and local rank; or "node:rank".
-    size_t name = 0;
-    while (name < inside.size() &&
-           (word(inside[name]) || inside[name] == '-' || inside[name] == '.'))
-      ++name;
-    if (name < inside.size() && inside[name] == ':') {
-      found.node = std::string(inside.substr(0, name));
-      inside.remove_prefix(name + 1);
-      take(inside, "rank");
-      found.rank = take_number(inside);
-      if (!found.rank || !inside.empty()) return false;
-    } else {
-      if (name != inside.size() || !rest.starts_with(':')) return false;
-      size_t digits = name;
-      while (digits > 0 && digit(inside[digits - 1])) --digits;
-      if (digits == name || digits == 0) return false;
-      inside.remove_prefix(digits);
-      found.local_rank = take_number(inside);
-      if (!found.local_rank) return false;
-    }
-  }
+  if (!read_bracket(text.substr(1, close - 1), rest, found)) return false;
   if (rest.starts_with('<')) {
     const size_t end = rest.find('>');
     if (end == std::string_view::npos) return false;
@@ -145,31 +160,55 @@ bool take_bracket(std::string_view& text, LineLabel& label) {
   return true;
 }
 
+/// "rank 3: text", "rank3| text", "(rank 3) text".
+bool take_spoken_rank(std::string_view& text, LineLabel& label) {
+  std::string_view rest = text;
+  const bool parenthesis = take(rest, "(");
+  if (!take_rank_word(rest)) return false;
+  const auto rank = take_number(rest);
+  if (!rank) return false;
+  if (parenthesis) {
+    if (!take(rest, ")")) return false;
+  } else if (!take(rest, ": ") && !take(rest, "| ") && !take(rest, " | ")) {
+    return false;
+  }
+  label.rank = rank;
+  text = rest;
+  if (parenthesis) take_blank(text);
+  return true;
+}
+
 /// srun's "3: text" and pdsh's "worker-1: text". A name must hold a digit after a dash, else
 /// "ValueError: " would be one.
 bool take_bare(std::string_view& text, LineLabel& label) {
   size_t end = 0;
-  bool all_digits = true;
-  bool dash_digit = false;
-  while (end < text.size() && end < 64 &&
-         (word(text[end]) || text[end] == '-' || text[end] == '.')) {
-    all_digits = all_digits && digit(text[end]);
-    dash_digit = dash_digit || (end > 0 && digit(text[end]) && text[end - 1] == '-');
-    ++end;
+  while (end < text.size() && end < 64 && name_character(text[end])) ++end;
+  const std::string_view name = text.substr(0, end);
+  std::string_view rest = text.substr(end);
+  const size_t dash = name.rfind('-');
+  const bool numbered =
+      dash != name.npos && dash > 0 && whole_number(name.substr(dash + 1)).has_value();
+  if (numbered && rest.substr(0, 24).find_first_not_of(' ') != rest.npos) {
+    // docker compose: "worker-1  | text"
+    std::string_view bar = rest;
+    take_blanks(bar);
+    if (take(bar, "| ")) {
+      label.node = std::string(name);
+      text = bar;
+      return true;
+    }
   }
-  if (end == 0 || end >= text.size() || text[end] != ':') return false;
-  if (end + 1 < text.size() && text[end + 1] != ' ') return false;
-  if (all_digits) {
-    std::string_view number = text.substr(0, end);
-    if (number.size() > 6) return false;
-    label.rank = take_number(number);
-  } else if (dash_digit) {
-    label.node = std::string(text.substr(0, end));
+  if (name.empty() || !take(rest, ":") || (!rest.empty() && rest.front() != ' ')) return false;
+  if (const auto rank = whole_number(name)) {
+    if (name.size() > 6) return false;
+    label.rank = rank;
+  } else if (dash != name.npos && dash > 0 && dash + 1 < name.size() && digit(name[dash + 1])) {
+    label.node = std::string(name);
   } else {
     return false;
   }
-  text.remove_prefix(end + 1);
-  take_blank(text);
+  take_blank(rest);
+  text = rest;
   return true;
 }
 
@@ -222,7 +261,9 @@ LineLabel take_prefixes(std::string_view& text) {
   for (int turn = 0; turn < 8; ++turn) {
     while (take_colour(text)) {
     }
-    if (take_time(text) || take_bracket(text, label) || take_ray(text, label)) continue;
+    if (take_time(text) || take_bracket(text, label) || take_ray(text, label) ||
+        take_spoken_rank(text, label))
+      continue;
     if (turn < 3 && take_bare(text, label)) continue;
     break;
   }

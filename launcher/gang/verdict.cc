@@ -127,6 +127,12 @@ Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings
   verdict.findings = std::move(findings);
   verdict.made_progress = std::any_of(verdict.findings.begin(), verdict.findings.end(),
                                       [](const Finding& finding) { return finding.made_progress; });
+  // One rank's iteration lines tell that all had trained.
+  for (Finding& finding : verdict.findings)
+    if (verdict.made_progress && finding.rule != nullptr && finding.rule->before_training) {
+      finding.rule = nullptr;
+      finding.kind = CauseKind::kUnknown;
+    }
   const auto pick = [&](auto&& wanted) {
     std::vector<Candidate> candidates;
     for (size_t i = 0; i < evidence.size(); ++i)

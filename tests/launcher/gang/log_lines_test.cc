@@ -28,6 +28,13 @@ TEST(LogLines, TheUsualPrefixesSayWhoseLineItIs) {
   EXPECT_EQ(take("[3]: text"), (Taken{3, {}, "", "text"}));
   EXPECT_EQ(take("[1:3] text"), (Taken{3, {}, "1", "text"}));
   EXPECT_EQ(take("[node-1:rank3]: text"), (Taken{3, {}, "node-1", "text"}));
+  EXPECT_EQ(take("[10.0.0.7:3]: text"), (Taken{3, {}, "10.0.0.7", "text"}));
+  EXPECT_EQ(take("[node1 rank3] text"), (Taken{3, {}, "node1", "text"}));
+  EXPECT_EQ(take("[Rank 3] text"), (Taken{3, {}, "", "text"}));
+  EXPECT_EQ(take("rank 3: text"), (Taken{3, {}, "", "text"}));
+  EXPECT_EQ(take("(rank 3) text"), (Taken{3, {}, "", "text"}));
+  EXPECT_EQ(take("worker-1  | text"), (Taken{{}, {}, "worker-1", "text"}));
+  EXPECT_EQ(take("[pod/job-worker-3/main] text"), (Taken{{}, {}, "pod/job-worker-3/main", "text"}));
   EXPECT_EQ(take("[1,3]<stderr>:text"), (Taken{3, {}, "", "text"}));
   EXPECT_EQ(take("3: ValueError: x"), (Taken{3, {}, "", "ValueError: x"}));
   EXPECT_EQ(take("worker-1: [rank9]: x"), (Taken{9, {}, "worker-1", "x"}));
@@ -41,7 +48,8 @@ TEST(LogLines, TheUsualPrefixesSayWhoseLineItIs) {
 TEST(LogLines, WhatOnlyLooksLikeAPrefixStays) {
   for (const char* line :
        {"ValueError: x", "node:1:2 [0] NCCL INFO x", "[E ProcessGroupNCCL.cpp:754] x", "[]", "[",
-        "[:", "1:2", "x: y", "[1] NCCL", "[1]:", "(a) b", "torch.cuda.OutOfMemoryError: CUDA"})
+        "[:", "1:2", "x: y", "[1] NCCL", "[1]:", "rank 1 and rank 0", "[12:34:56] x", "(a) b",
+        "torch.cuda.OutOfMemoryError: CUDA"})
     EXPECT_EQ(take(line), (Taken{{}, {}, "", line}));
 }
 

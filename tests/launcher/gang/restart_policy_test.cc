@@ -26,7 +26,8 @@ struct Life {
   RestartLimits limits;
   RestartHistory history;
 
-  RestartDecision fail(const Verdict& verdict, TrainingProgress progress = {}, RankEnd end = Exited{7}) {
+  RestartDecision fail(const Verdict& verdict, TrainingProgress progress = {},
+                       RankEnd end = Exited{7}) {
     RestartDecision decision = decide_restart(limits, history, verdict, end, progress);
     history = decision.history;
     return decision;

@@ -150,6 +150,10 @@ TEST(Verdict, AnUnknownErrorBeforeTrainingIsTheProgramsOwn) {
   };
   EXPECT_EQ(kind("RuntimeError: odd\n"), CauseKind::kConfig);
   EXPECT_EQ(kind(" iteration 5/ 10 | loss: 1\nRuntimeError: odd\n"), CauseKind::kUnknown);
+  const std::vector evidence{rank(0, Exited{1}, 0, "RuntimeError: odd\n"),
+                             stopped(1, 9, " iteration 5/ 10 | loss: 1\n")};
+  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kUnknown)
+      << "the last rank prints the iterations for all";
 }
 
 TEST(Verdict, WhatWasSurvivedIsNoCause) {
@@ -165,8 +169,7 @@ TEST(Verdict, AnErrorFilesWholeSecondIsATieWithEndsWithinIt) {
   // Rank 0's exception is known to the second only; rank 1 was killed within that second. A known
   // cause wins over an unknown one.
   std::vector evidence{rank(0, Exited{1}, 2500), rank(1, Signaled{9, false}, 400)};
-  evidence[0].error_file =
-      ErrorFile{"OddError: something odd", "", WallTime(milliseconds(kNoon))};
+  evidence[0].error_file = ErrorFile{"OddError: something odd", "", WallTime(milliseconds(kNoon))};
   EXPECT_EQ(decide(evidence, rules()).first, 1U);
   evidence[1] = rank(1, Signaled{9, false}, 9000);
   EXPECT_EQ(decide(evidence, rules()).first, 0U) << "the exception was seconds earlier";
