@@ -11,6 +11,13 @@ namespace {
 
 using Settings = MegatronSettings;
 
+// Far above any model, and small enough that no product of sizes overflows.
+constexpr std::int64_t kMaxLayers = 1 << 14;
+constexpr std::int64_t kMaxWidth = 1 << 20;
+constexpr std::int64_t kMaxSplit = 1 << 20;
+constexpr std::int64_t kMaxBatch = std::int64_t{1} << 30;
+constexpr std::int64_t kMaxIterations = std::int64_t{1} << 40;
+
 bool all_digits(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
@@ -33,7 +40,8 @@ class SpelledSection {
   Section& operator*() { return section_; }
   Section* operator->() { return &section_; }
 
-  std::optional<Number> number(std::string_view key, std::int64_t min) {
+  std::optional<Number> number(std::string_view key, std::int64_t min,
+                               std::int64_t max = std::numeric_limits<std::int64_t>::max()) {
     const auto text = section_.text(key);
     if (!text) return std::nullopt;
     Number number;
@@ -46,6 +54,10 @@ class SpelledSection {
     }
     if (*value < min) {
       section_.complain(key, fmt::format("{} is too small; the least is {}", *text, min));
+      return std::nullopt;
+    }
+    if (*value > max) {
+      section_.complain(key, fmt::format("{} is too large; the most is {}", *text, max));
       return std::nullopt;
     }
     number.value = *value;
@@ -90,32 +102,32 @@ class SpelledSection {
 };
 
 void read_sizes(SpelledSection section, Settings::Sizes& sizes) {
-  sizes.layers = section.number("layers", 1);
-  sizes.hidden = section.number("hidden", 1);
-  sizes.ffn = section.number("ffn", 1);
-  sizes.heads = section.number("heads", 1);
+  sizes.layers = section.number("layers", 1, kMaxLayers);
+  sizes.hidden = section.number("hidden", 1, kMaxWidth);
+  sizes.ffn = section.number("ffn", 1, 4 * kMaxWidth);
+  sizes.heads = section.number("heads", 1, kMaxWidth);
   section->finish();
 }
 
 void read_parallel(SpelledSection section, Settings::Parallel& parallel) {
-  parallel.tp = section.number("tp", 1);
-  parallel.pp = section.number("pp", 1);
-  parallel.cp = section.number("cp", 1);
+  parallel.tp = section.number("tp", 1, kMaxSplit);
+  parallel.pp = section.number("pp", 1, kMaxSplit);
+  parallel.cp = section.number("cp", 1, kMaxSplit);
   parallel.sequence = section->boolean("sequence");
   if (!section->is_auto("virtual_stage_layers")) {
     const YamlNode* node = section->node("virtual_stage_layers");
     parallel.virtual_none = node->kind == YamlNode::Kind::kScalar && node->text == "none";
     if (!parallel.virtual_none)
-      parallel.virtual_stage_layers = section.number("virtual_stage_layers", 0);
+      parallel.virtual_stage_layers = section.number("virtual_stage_layers", 0, kMaxLayers);
   }
   section->finish();
 }
 
 void read_batch(SpelledSection section, Settings::Batch& batch) {
-  batch.micro = section.number("micro", 1);
-  batch.global = section.number("global", 1);
-  batch.sequence_length = section.number("sequence_length", 1);
-  batch.padding_length = section.number("padding_length", 1);
+  batch.micro = section.number("micro", 1, kMaxSplit);
+  batch.global = section.number("global", 1, kMaxBatch);
+  batch.sequence_length = section.number("sequence_length", 1, kMaxBatch);
+  batch.padding_length = section.number("padding_length", 1, kMaxBatch);
   section->finish();
 }
 
@@ -135,7 +147,7 @@ void read_activations(SpelledSection section, Settings::ActivationMemory& activa
     activations.mode = kModes[*index];
     activations.word = kWords[*index];
   }
-  activations.layers = section.number("layers", 1);
+  activations.layers = section.number("layers", 1, kMaxLayers);
   section->finish();
 }
 
@@ -143,9 +155,9 @@ void read_train(SpelledSection section, Settings::Train& train) {
   train.mode = section.word<Settings::Mode>("mode", {"pretrain", "finetune", "datalist"});
   train.tokens = section.number("tokens", 0);
   train.warmup_tokens = section.number("warmup_tokens", 0);
-  train.iterations = section.number("iterations", 0);
-  train.warmup_iterations = section.number("warmup_iterations", 0);
-  train.seen_steps = section.number("seen_steps", 0);
+  train.iterations = section.number("iterations", 0, kMaxIterations);
+  train.warmup_iterations = section.number("warmup_iterations", 0, kMaxIterations);
+  train.seen_steps = section.number("seen_steps", 0, kMaxIterations);
   section->finish();
 }
 

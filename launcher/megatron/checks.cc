@@ -12,8 +12,6 @@ namespace {
 
 using Settings = MegatronSettings;
 
-constexpr std::int64_t kMaxTried = 4096;  ///< sizes that are looked at for a suggestion
-
 class Checker {
  public:
   explicit Checker(const Training& training)
@@ -97,7 +95,7 @@ class Checker {
           "parallel.tp={} times parallel.pp={} times parallel.cp={} is {}, which does not divide "
           "{} GPUs ({} nodes of {}); for pp {}",
           tp_, pp_, t_.cp.text, copy, world_, t_.nodes, t_.ranks_per_node,
-          use_one_of(nearest_that_pass(pp_, std::min(m_.layers, kMaxTried), 4, [&](auto n) {
+          use_one_of(nearest_that_pass(pp_, m_.layers, 4, [&](auto n) {
             return world_ % (tp_ * n * t_.cp.value) == 0 && m_.layers % n == 0;
           })));
   }
@@ -171,11 +169,10 @@ class Checker {
     // The fork behind the script gpt-pretrain is on record with such sizes; Megatron-LM refuses
     // them.
     if (m_.hidden % m_.heads != 0)
-      silent(
-          "hidden-not-divisible-by-heads",
-          fmt::format("sizes.heads={} does not divide sizes.hidden={}; {}", m_.heads, m_.hidden,
-                      use_one_of(nearest_that_pass(m_.heads, std::min(m_.hidden, kMaxTried), 4,
-                                                   [&](auto n) { return m_.hidden % n == 0; }))));
+      silent("hidden-not-divisible-by-heads",
+             fmt::format("sizes.heads={} does not divide sizes.hidden={}; {}", m_.heads, m_.hidden,
+                         use_one_of(nearest_that_pass(
+                             m_.heads, m_.hidden, 4, [&](auto n) { return m_.hidden % n == 0; }))));
     const std::int64_t cp = t_.cp.value;
     const std::int64_t length = t_.sequence_length.value;
     if (cp > 1 && length % (2 * cp) != 0)
@@ -207,8 +204,7 @@ class Checker {
   // Rules 11 and 14.
   void tensor_parallel() {
     const auto ways = [&] {
-      return use_one_of(nearest_that_pass(tp_, std::min(world_, kMaxTried), 4,
-                                          [&](auto n) { return tp_fits(n); }));
+      return use_one_of(nearest_that_pass(tp_, world_, 4, [&](auto n) { return tp_fits(n); }));
     };
     if (m_.heads % tp_ != 0)
       error("heads-not-divisible-by-tp",

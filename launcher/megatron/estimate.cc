@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 namespace megalaunch {
 namespace {
@@ -96,14 +97,17 @@ Estimate estimate_training(const Training& t) {
       (s.layers * (2 * h * h + 2 * h * h * s.groups_per_head + 3 * h * s.ffn + 2 * h * length) +
        s.vocabulary * h);
   e.iterations = std::strtoll(t.iterations.c_str(), nullptr, 10);
-  e.tokens = e.iterations * t.global.value * t.sequence_length.value;
+  if (__builtin_mul_overflow(e.iterations, t.global.value * t.sequence_length.value, &e.tokens))
+    e.tokens = std::numeric_limits<std::int64_t>::max();
   const std::int64_t step = t.micro.value * s.dp;
   if (t.global.value % step == 0) e.micro_batches = t.global.value / step;
   const auto waiting = static_cast<double>(s.pp - 1);
   if (e.micro_batches > 0)
     e.bubble = waiting / (static_cast<double>(e.micro_batches * s.chunks) + waiting);
   e.memory_unproven = s.pp == 1 && s.tp > 1;
-  for (std::int64_t stage = 0; stage < s.pp; ++stage) {
+  // Fewer layers are in flight on each later stage, so the fullest is the first, or the last with
+  // its logits.
+  for (const std::int64_t stage : {std::int64_t{0}, s.pp - 1}) {
     const double mib =
         (weights_and_optimizer(t, s, stage) + activations(t, s, stage)) / kMib + kFixedMib;
     if (mib <= e.memory_mib) continue;

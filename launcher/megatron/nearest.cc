@@ -4,6 +4,11 @@
 #include <cstdlib>
 
 namespace megalaunch {
+namespace {
+
+constexpr std::int64_t kMaxTried = 4096;
+
+}  // namespace
 
 std::vector<std::int64_t> divisors(std::int64_t number) {
   std::vector<std::int64_t> low, high;
@@ -27,7 +32,7 @@ std::vector<std::int64_t> nearest_multiples(std::int64_t number, std::int64_t st
 std::vector<std::int64_t> nearest_that_pass(std::int64_t wanted, std::int64_t limit, size_t count,
                                             const std::function<bool(std::int64_t)>& passes) {
   std::vector<std::int64_t> found;
-  for (std::int64_t n = 1; n <= limit; ++n)
+  for (std::int64_t n = 1; n <= std::min(limit, kMaxTried); ++n)
     if (passes(n)) found.push_back(n);
   std::stable_sort(found.begin(), found.end(), [&](std::int64_t a, std::int64_t b) {
     return std::llabs(a - wanted) < std::llabs(b - wanted);

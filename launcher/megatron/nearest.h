@@ -14,8 +14,8 @@ std::vector<std::int64_t> divisors(std::int64_t number);
 /// below 1.
 std::vector<std::int64_t> nearest_multiples(std::int64_t number, std::int64_t step);
 
-/// The numbers from 1 to `limit` that pass, those nearest to `wanted` first, at most `count`, then
-/// in ascending order.
+/// The numbers from 1 to `limit` (at most 4096) that pass, those nearest to `wanted` first, at most
+/// `count`, then in ascending order.
 std::vector<std::int64_t> nearest_that_pass(std::int64_t wanted, std::int64_t limit, size_t count,
                                             const std::function<bool(std::int64_t)>& passes);
 

@@ -19,19 +19,19 @@ extern const std::size_t kModelPresets_count;
 namespace {
 
 void read_sizes(Section& top, ModelPreset& preset) {
-  const auto required = [&](std::string_view key, std::int64_t& into) {
-    if (auto value = top.integer(key, 1)) into = *value;
+  const auto required = [&](std::string_view key, std::int64_t& into, int max) {
+    if (auto value = top.integer(key, 1, max)) into = *value;
     if (top.node(key) == nullptr)
       top.complain(key, fmt::format("missing; a preset of this family gives '{}'", key));
   };
-  required("layers", preset.layers);
-  required("hidden", preset.hidden);
-  required("heads", preset.heads);
-  required("ffn", preset.ffn);
-  required("query_groups", preset.query_groups);
-  required("max_positions", preset.max_positions);
-  required("vocabulary", preset.vocabulary);
-  required("rope_base", preset.rope_base);
+  required("layers", preset.layers, 1 << 14);
+  required("hidden", preset.hidden, 1 << 20);
+  required("heads", preset.heads, 1 << 20);
+  required("ffn", preset.ffn, 1 << 22);
+  required("query_groups", preset.query_groups, 1 << 20);
+  required("max_positions", preset.max_positions, 1 << 30);
+  required("vocabulary", preset.vocabulary, 1 << 24);
+  required("rope_base", preset.rope_base, 1 << 30);
   if (auto extra = top.integer("extra_vocabulary", 0)) preset.extra_vocabulary = *extra;
   preset.tokenizer_type =
       top.text("tokenizer_type")

@@ -96,6 +96,14 @@ TEST(Checks, TokenCountsThatGiveNoIterationSaySo) {
               HasSubstr("there is no iteration at all"));
 }
 
+TEST(Checks, SizesBeyondAnyModelAreRefusedBeforeTheyOverflow) {
+  for (const char* set : {"parallel.cp=9000000000000000000", "batch.global=9000000000000000000", "batch.micro=2000000"}) {
+    const auto loaded = parse_job("version: 1\nmegatron: {model: gpt}\n", "a.yaml", Variables(), {set}, "/start");
+    ASSERT_EQ(loaded.errors.size(), 1u) << set;
+    EXPECT_THAT(loaded.errors[0].message, HasSubstr("is too large; the most is")) << set;
+  }
+}
+
 TEST(OwnMode, TakesVirtualStagesOnlyWhereTheyAreValid) {
   EXPECT_EQ(automatic_virtual_layers(48, 2, 128), 6);
   EXPECT_EQ(automatic_virtual_layers(80, 8, 64), 2);
