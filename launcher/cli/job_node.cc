@@ -140,6 +140,7 @@ Leader::Options leader_for(const PlannedJob& planned, const Agent::Options& agen
   leader.record = record_of(planned);
   if (planned.megatron) leader.make_command = command_maker(planned, environment, log);
   leader.coordinator.nodes = planned.plan->nodes;
+  leader.coordinator.host_rank = 0;
   leader.coordinator.join_timeout = job.launch.join_timeout;
   leader.coordinator.grace = job.restart.grace;
   leader.coordinator.prepare = planned.megatron.has_value() || !job.prepare.empty();

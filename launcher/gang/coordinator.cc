@@ -94,6 +94,7 @@ Result<int> Coordinator::place_for(const MemberDetails& details) const {
   std::optional<int> fresh, vacant;
   for (const auto& [rank, node] : nodes_) {
     if (node.state != NodeState::kAbsent) continue;
+    if (rank == settings_.host_rank) continue;
     if (node.ever_seen && node.details.host == details.host) return rank;
     if (!node.ever_seen && !fresh) fresh = rank;
     if (!vacant) vacant = rank;

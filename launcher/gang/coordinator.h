@@ -36,6 +36,9 @@ class Coordinator {
     /// the next generation on. 0: only with all.
     int min_nodes = 0;
     milliseconds last_call{30'000};
+    /// The place of the agent beside this coordinator, which asks for it by number. Kept for it:
+    /// nodes that take the places as they come may be here first.
+    std::optional<int> host_rank;
     milliseconds join_timeout{600'000};
     milliseconds grace{30'000};  ///< from SIGTERM to SIGKILL on every node
     RestartLimits restarts;

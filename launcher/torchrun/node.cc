@@ -190,6 +190,7 @@ Result<TorchrunNode> node_for_torchrun(const TorchrunOptions& options, const Tor
     if (!options.is_static && !options.conf.is_host)
       node.options.join_if_port_taken = NodeOptions::JoinInstead{options.node_rank};
     if (!agent.node_rank) agent.node_rank = 0;
+    node.options.leader->coordinator.host_rank = agent.node_rank;
   }
   node.options.signals = options.signals;
   node.options.log_level = log_level(place.environment);

@@ -156,7 +156,10 @@ class TorchrunGang(case.GangTest):
                               "trap 'touch $NOTES/usr1.$RANK; exit 0' USR1; trap 'touch $NOTES/term.$RANK; exit 0' TERM; "
                               "touch $NOTES/up.$RANK; while :; do sleep 0.1; done")
         gang.start_all()
-        processes.wait_until(lambda: len(list(self.notes.glob("up.*"))) == 4, 30, "all ranks to run")
+        try:
+            processes.wait_until(lambda: len(list(self.notes.glob("up.*"))) == 4, 30, "all ranks to run")
+        except AssertionError as error:
+            self.fail(f"{error}: {sorted(p.name for p in self.notes.iterdir())}\n{gang.text()}")
         gang.agents[1].signal(signal.SIGUSR1)
         self.assert_codes(gang, 128 + signal.SIGUSR1)
         self.assertEqual(sorted(p.name for p in self.notes.glob("usr1.*")), ["usr1.2", "usr1.3"])

@@ -127,7 +127,7 @@ class WithTorch(unittest.TestCase):
             self.assertEqual(self.error_of(outcome)["message"], "ValueError: there is no shard 7")
         self.assertEqual(self.error_of(theirs).keys(), self.error_of(mine).keys())
         self.assertEqual(self.error_of(theirs)["extraInfo"].keys(), self.error_of(mine)["extraInfo"].keys())
-        self.assertRegex(mine.err, r"  error_file: /.*/attempt_0/1/error\.json\n  traceback : Traceback[^=]*ValueError: there is no shard 7")
+        self.assertRegex(mine.err, r"  error_file: /.*/attempt_0/1/error\.json\n  traceback : Traceback(.|\n)*ValueError: there is no shard 7")
 
     def test_an_exception_of_a_recorded_main(self):
         self.check_error_files(*self.both(RECORD, code=1))

@@ -20,9 +20,11 @@ me = {"argv": sys.argv[1:], "cwd": os.getcwd(), "name": __name__, "unbuffered": 
 rank, restart = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]
 with open(os.path.join(os.environ["PROBE_DIR"], f"{restart}.{rank}.json"), "w") as file:
     json.dump(me, file)
-print(f"out of {rank} in {restart}", flush=True)
-print(f"err of {rank} in {restart}", file=sys.stderr, flush=True)
-print(f"apple {rank}", flush=True)
+# One write per line: ranks may share a pipe.
+sys.stdout.write(f"out of {rank} in {restart}\n")
+sys.stderr.write(f"err of {rank} in {restart}\n")
+sys.stdout.write(f"apple {rank}\n")
+sys.stdout.flush()
 for word in sys.argv[1:]:
     what, _, value = word.partition("=")
     who, _, value = value.partition(":")
@@ -72,8 +74,8 @@ class Outcome:
         return "success" if self.code == 0 else "failure"
 
     def lines(self, text):
-        """The lines that ranks wrote, with their prefixes."""
-        return sorted(line for line in text.splitlines() if FROM_A_RANK.search(line))
+        """The lines that ranks wrote, with their prefixes; not those that our report quotes."""
+        return sorted(line for line in text.splitlines() if FROM_A_RANK.search(line) and not line.startswith("  | "))
 
     def environments(self):
         return {rank: normal_environment(me["env"]) for rank, me in self.ranks.items()}

@@ -150,6 +150,21 @@ TEST_F(Elastic, TheJobSucceedsWithoutTheNodeThatWaits) {
   EXPECT_EQ(coordinator.phase(), Coordinator::Phase::kEnding);
 }
 
+TEST(HostRank, IsKeptForTheAgentBesideTheCoordinatorWhoeverComesFirst) {
+  Coordinator::Settings settings;
+  settings.nodes = 2;
+  settings.host_rank = 0;
+  const ManualClock clock;
+  const CauseRules rules = CauseRules::built_in();
+  Coordinator coordinator(settings, rules, clock);
+  MemberDetails quick, host;
+  quick.host = "quick";
+  host.host = "host";
+  host.node_rank = 0;
+  EXPECT_EQ(coordinator.join(quick, "10.0.0.2").value().node_rank, 1);
+  EXPECT_EQ(coordinator.join(host, "127.0.0.1").value().node_rank, 0);
+}
+
 TEST(AnyCause, EveryFailureIsRetriedUpToTheCountAndTheCodeIsTheRanksOwn) {
   RestartLimits limits;
   limits.any_cause = true;
