@@ -117,7 +117,6 @@ void Coordinator::left(int rank, const std::string& why) {
   if (node.state == NodeState::kAbsent) return;
   const NodeState before = node.state;
   node.state = NodeState::kAbsent;
-  node.prepared = false;
   node.preparing = false;
   if (phase_ == Phase::kEnding) {
     if (present() == 0) tick();
@@ -194,6 +193,11 @@ bool Coordinator::may_start() {
   return veterans_ready || clock_.steady() >= *last_call_ends_;
 }
 
+bool Coordinator::somebody_prepares() const {
+  return std::any_of(nodes_.begin(), nodes_.end(),
+                     [](const auto& each) { return each.second.preparing; });
+}
+
 std::string Coordinator::missing_nodes() const {
   std::string missing;
   for (const auto& [rank, node] : nodes_) {
@@ -221,9 +225,10 @@ void Coordinator::proceed() {
     deadline_.reset();
     // Steps of a round that was given up still run: the new round begins once their end is heard,
     // so that no step runs twice at a time and no news is taken for an answer to a later order.
-    if (std::any_of(nodes_.begin(), nodes_.end(),
-                    [](const auto& each) { return each.second.preparing; }))
+    if (somebody_prepares()) {
+      last_call_ends_.reset();
       return;
+    }
     phase_ = Phase::kPreparing;
     preparing_each_ = false;
     prepare(0, /*first=*/true);
@@ -427,16 +432,11 @@ void Coordinator::hear_of(int rank, const PreparedNews&) {
   if (phase_ != Phase::kPreparing) return;
   if (!preparing_each_) {
     preparing_each_ = true;
-    for (auto& [each, node] : nodes_) {
-      node.prepared = false;
-      prepare(each, /*first=*/false);
-    }
+    for (const auto& [each, node] : nodes_)
+      if (node.state == NodeState::kReady) prepare(each, /*first=*/false);
     return;
   }
-  nodes_[rank].prepared = true;
-  const bool all = std::all_of(nodes_.begin(), nodes_.end(),
-                               [](const auto& each) { return each.second.prepared; });
-  if (!all) return;
+  if (somebody_prepares()) return;
   prepared_ = true;
   start_generation();
 }

@@ -121,7 +121,6 @@ class Coordinator {
     bool ever_seen = false;
     bool takes_part = false;   ///< in the present generation, or the last one
     bool preparing = false;    ///< was sent a PrepareOrder and has not answered
-    bool prepared = false;     ///< its steps of this round are done
     bool interrupted = false;  ///< was sent a signal that means to stop
     MemberDetails details;
     std::string address;
@@ -134,6 +133,7 @@ class Coordinator {
   bool all_in(NodeState state) const;
   static bool has_ranks(NodeState state);
   bool may_start();
+  bool somebody_prepares() const;
   void gather(SteadyTime not_before);
   void proceed();
   void start_generation();

@@ -265,6 +265,7 @@ TEST(Coordinator, WhatANodeSaidOfAFailureCountsAlsoWhenItIsLostBeforeItHasStoppe
   Evidence evidence = gang.evidence(1, Exited{1});
   evidence.stderr_tail = "torch.cuda.OutOfMemoryError: CUDA out of memory.\n";
   gang.coordinator.hear(1, FailedNews{0, evidence});
+  gang.clock.advance(5s);
   gang.coordinator.left(1, "silent");
   gang.stopped(0);
   gang.take();

@@ -114,7 +114,8 @@ TEST_F(Spawn, NoSignalIsBlockedOrIgnoredWhateverTheParentDoes) {
   ::pthread_sigmask(SIG_BLOCK, &blocked, &before);
   const auto hangup = ::signal(SIGHUP, SIG_IGN);
   const auto pipe = ::signal(SIGPIPE, SIG_IGN);
-  const std::string text = output_of(shell("grep -E 'Sig(Blk|Ign)' /proc/$$/status; :"));
+  const std::string text =
+      output_of(request("/bin/grep", {"grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"}));
   sigset_t after;
   ::pthread_sigmask(SIG_SETMASK, &before, &after);
   ::signal(SIGHUP, hangup);
