@@ -18,7 +18,7 @@ struct RunFlags {
 };
 
 constexpr const char* kHelp =
-    R"(Run a job on this node. Give the same command on every node; node 0 (RANK=0) hosts the
+    R"(Give the same command on every node; node 0 (RANK=0) hosts the
 meeting point at MASTER_ADDR:MASTER_PORT, the others find it there. The exit status is the
 same on every node: 0 success, 1-127 the failed rank's own, 2 wrong job file or environment,
 3 refused by checks, 130/143 stopped by a signal, 144 restarts used up, 145 nodes missing.)";
@@ -66,7 +66,9 @@ int run(const RunFlags& flags, const Variables& environment, const Log& log) {
 
 void add_run_command(CLI::App& app, CommandContext& context) {
   const auto flags = std::make_shared<RunFlags>();
-  CLI::App* command = app.add_subcommand("run", kHelp)->footer(kExamples);
+  CLI::App* command =
+      app.add_subcommand("run", "Run a job on this node; the same command on every node")
+          ->footer(std::string(kHelp) + "\n\n" + kExamples);
   add_job_flags(*command, flags->job);
   command->add_flag("-v,--verbose", flags->verbose, "Say more about what the launcher does");
   command->callback(

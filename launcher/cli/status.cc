@@ -19,7 +19,7 @@ struct StatusFlags {
 };
 
 constexpr const char* kHelp =
-    R"(Tell what runs, in which generation, since when, and why it was restarted. Reads the journal that
+    R"(Reads the journal that
 node 0 keeps in the log folder, so it works on every node that sees that folder, also after the end.
 Exit status: 0 while the run goes on or when it ended well, 1 when it ended badly, 2 when there is no journal.)";
 
@@ -62,7 +62,10 @@ int status(const StatusFlags& flags, const Variables& environment, const Log& lo
 
 void add_status_command(CLI::App& app, CommandContext& context) {
   const auto flags = std::make_shared<StatusFlags>();
-  CLI::App* command = app.add_subcommand("status", kHelp);
+  CLI::App* command =
+      app.add_subcommand(
+             "status", "Tell what runs, in which generation, since when, and why it was restarted")
+          ->footer(kHelp);
   command->add_option("log_dir", flags->log_dir,
                       "The log folder of the job; default: $OUTPUT_DIR/logs, else ./logs");
   command->add_flag("--json", flags->json, "The journal's state as one JSON object");

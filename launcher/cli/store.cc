@@ -16,9 +16,7 @@ namespace megalaunch {
 namespace {
 
 constexpr const char* kHelp =
-    R"(Serve the key-value store that torch.distributed meets in (a c10d TCPStore), and nothing else.
-
-Clients of every torch release from 1.13 on can use it at the same time, on one port. Use it
+    R"(Clients of every torch release from 1.13 on can use it at the same time, on one port. Use it
 
   as the rendezvous of torchrun, on every node:
     torchrun --rdzv-backend c10d --rdzv-endpoint HOST:PORT --rdzv-conf is_host=0 ...
@@ -104,7 +102,10 @@ int run_store(const StoreFlags& flags, const Log& log) {
 }  // namespace
 
 void add_store_command(CLI::App& app, CommandContext& context) {
-  auto* command = app.add_subcommand("store", kHelp);
+  auto* command = app.add_subcommand("store",
+                                     "Serve the key-value store that torch.distributed meets in (a "
+                                     "c10d TCPStore), and nothing else");
+  command->footer(kHelp);
   auto flags = std::make_shared<StoreFlags>();
   command
       ->add_option("--listen", flags->listen,
