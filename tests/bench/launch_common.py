@@ -43,7 +43,7 @@ class Torchrun:
     """torchrun with its c10d rendezvous, files and console both, as today's launch scripts start it."""
 
     def __init__(self, python):
-        self.python = str(python)
+        self.python = str(Path(python).absolute())  # not resolved: a venv is known by its link
         probe = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True)
         if probe.returncode != 0:
             raise RuntimeError(f"{python} has no torch: {probe.stderr.strip().splitlines()[-1]}")
@@ -137,14 +137,15 @@ def peak_memory_kib(pid):
 
 
 def cpu_seconds(pid):
-    """CPU time of all threads of one process, in nanosecond resolution."""
+    """CPU time of one process: that of its living threads in nanoseconds, or, when more, that of all it had, in ticks."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
             total += int((task / "schedstat").read_text().split()[0])
         except OSError:
             continue
-    return total / 1e9
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return max(total / 1e9, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
 
 
 def median(values):
