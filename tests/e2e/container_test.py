@@ -164,14 +164,14 @@ class DockerfileSteps(ContainerTest):
 
         net = self.network(3)
         container.write_hosts(image.root, net)
-        shutil.copytree(case.SOURCE / "configs", image.root / "work" / "configs")
+        shutil.copytree(case.SOURCE / "configs", image.root / "training" / "configs")
         shutil.copy(case.EXAMPLES / "gpt.yaml", image.root / "job.yaml")
         started = []
         for node in range(3):  # what docker/compose.yaml sets
             environment = {"WORLD_SIZE": "3", "RANK": str(node), "TQ_GPU_NUM": "2", "MASTER_PORT": "29500", "OUTPUT_DIR": "/output",
                            "MASTER_ADDR": "node0" if node else "localhost", "PYTHON": "/usr/bin/python3",
                            "MEGALAUNCH_JOB_KEY": "secret", "PATH": "/usr/local/bin:/usr/bin:/bin"}
-            entry = ["/bin/sh", "-c", 'cd /work && exec "$@"', "sh", *image.entrypoint]  # working_dir, then PID 1
+            entry = ["/bin/sh", "-c", 'cd /training && exec "$@"', "sh", *image.entrypoint]  # working_dir, then PID 1
             started.append(self.start(net, node, image.root, entry, environment))
         for pid_1 in started:
             self.assertEqual(pid_1.wait(300), 0, pid_1.text())
