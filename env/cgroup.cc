@@ -32,7 +32,7 @@ std::optional<int64_t> count_oom_kills() {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const std::string path = line.substr(second + 1);
     if (controllers.empty()) candidates.push_back("/sys/fs/cgroup" + path + "/memory.events");
-    if (controllers == "memory")
+    if (("," + controllers + ",").find(",memory,") != std::string::npos)
       candidates.push_back("/sys/fs/cgroup/memory" + path + "/memory.oom_control");
   }
   candidates.push_back("/sys/fs/cgroup/memory.events");

@@ -181,8 +181,10 @@ bool Coordinator::may_start() {
   int ready = 0;
   bool veterans_ready = started_generation_ >= 0;
   for (const auto& [rank, node] : nodes_) {
-    if (node.state == NodeState::kReady) ++ready;
-    else if (node.takes_part) veterans_ready = false;
+    if (node.state == NodeState::kReady)
+      ++ready;
+    else if (node.takes_part)
+      veterans_ready = false;
   }
   if (ready == settings_.nodes) return true;
   if (settings_.min_nodes == 0 || ready < settings_.min_nodes) {
@@ -250,8 +252,9 @@ void Coordinator::start_generation() {
   }
   const auto nodes_taking_part = static_cast<int>(addresses.size());
   actions_.push_back(OpenGeneration{generation_, std::move(addresses)});
-  record("generation", fmt::format("generation {} starts: {} ranks on {} node{}", generation_,
-                                   world_size, nodes_taking_part, nodes_taking_part == 1 ? "" : "s"));
+  record("generation",
+         fmt::format("generation {} starts: {} ranks on {} node{}", generation_, world_size,
+                     nodes_taking_part, nodes_taking_part == 1 ? "" : "s"));
   StartOrder order{generation_, world_size, 0, settings_.restarts.max, std::nullopt};
   order.nodes = nodes_taking_part;
   for (auto& [rank, node] : nodes_) {
@@ -282,7 +285,6 @@ void Coordinator::judge() {
   const int failed_generation = generation_++;
   for (auto& [rank, node] : nodes_)
     if (node.state == NodeState::kStopped) node.state = NodeState::kReady;
-  if (interrupted_by_) return end(kSignalExitBase + *interrupted_by_, "");
 
   Judged judged;
   judged.generation = failed_generation;
@@ -291,10 +293,16 @@ void Coordinator::judge() {
     node.evidence.clear();
   }
   judged.verdict = decide(judged.evidence, rules_);
+  // Whoever stops the job decides how it ends; a failure before that is still reported.
+  if (interrupted_by_ && !judged.verdict.first) return end(kSignalExitBase + *interrupted_by_, "");
   const RankEnd first_end =
       judged.verdict.first ? judged.evidence[*judged.verdict.first].end : RankEnd(NotRecorded{});
   judged.decision = decide_restart(settings_.restarts, history_, judged.verdict, first_end,
                                    progress_of(judged.evidence));
+  if (interrupted_by_)
+    judged.decision = {End{kSignalExitBase + *interrupted_by_},
+                       fmt::format("the job was stopped by {}", signal_name(*interrupted_by_)),
+                       history_};
   history_ = judged.decision.history;
   const bool over = std::holds_alternative<End>(judged.decision.action);
   std::string report;

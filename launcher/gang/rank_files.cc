@@ -32,6 +32,8 @@ void add_files(Evidence& evidence, const RankFiles& files, size_t tail_limit) {
   auto error = parse_error_file(text);
   if (!error) return;
   evidence.error_file = std::move(*error);
+  for (std::string* field : {&evidence.error_file->message, &evidence.error_file->py_callstack})
+    if (field->size() > tail_limit) *field = bounded_tail(*field, tail_limit);
   evidence.error_file->path = files.error_file().string();
 }
 

@@ -16,6 +16,9 @@ namespace megalaunch {
 namespace {
 
 constexpr seconds kStatusEvery{1};
+/// Training prints a few lines a second, or some hundred at once when its output is buffered. Who
+/// prints more than this floods, and reading it all would cost more than it tells.
+constexpr int kMaxLinesPerSecond = 2000;
 
 }  // namespace
 
@@ -33,6 +36,19 @@ struct RunMonitor::State {
   std::unique_ptr<GpuMonitor> gpus;
   int node_rank = 0;
   int ranks = 0;
+
+  // --- the pump's thread
+  SteadyTime second_began{};
+  int lines_this_second = 0;
+
+  bool floods() {
+    const SteadyTime now = clock.steady();
+    if (now - second_began >= seconds(1)) {
+      second_began = now;
+      lines_this_second = 0;
+    }
+    return ++lines_this_second > kMaxLinesPerSecond;
+  }
 
   // --- both threads
   std::mutex mutex;
@@ -142,7 +158,7 @@ void RunMonitor::begin_generation(int generation, int world_size) {
 }
 
 void RunMonitor::see_line(int rank, std::string_view line) {
-  if (line.find('|') == std::string_view::npos) return;
+  if (line.find('|') == std::string_view::npos || state_->floods()) return;
   const std::lock_guard lock(state_->mutex);
   if (!state_->progress) return;
   const WallTime now = state_->clock.wall();

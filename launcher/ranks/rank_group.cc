@@ -24,7 +24,9 @@ namespace {
 constexpr seconds kUninterruptiblePatience{30};
 /// Between two looks at descendants that are not our children, whose end the kernel does not tell
 /// us.
-constexpr milliseconds kLookAgain{5};
+/// Doubles from the first to the longest, because each look reads all of /proc.
+constexpr milliseconds kFirstLookAgain{5};
+constexpr milliseconds kLongestLookAgain{250};
 
 /// A copy of one of our own descriptors 0 to 2.
 Result<UniqueFd> share(int fd) {
@@ -179,7 +181,8 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
     }
     // While a rank lives its end wakes us; only the deadline has to. Stragglers have to be looked
     // at.
-    const SteadyTime look_again = now + kLookAgain;
+    const SteadyTime look_again = now + look_pause;
+    if (ranks_left == 0 || killed_since) look_pause = std::min(look_pause * 2, kLongestLookAgain);
     timer.expires_at(ranks_left > 0 && !killed_since ? kill_at : look_again);
     timer.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
       if (!error) self->look();
@@ -217,6 +220,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
   bool finished = false;
   SteadyTime kill_at{};
   std::optional<SteadyTime> killed_since;
+  milliseconds look_pause = kFirstLookAgain;
   std::function<void()> when_done;
 };
 
