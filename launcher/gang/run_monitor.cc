@@ -93,10 +93,20 @@ struct RunMonitor::State {
                        std::chrono::duration_cast<seconds>(now - generation_start).count());
   }
 
+  /// The driver's library costs 20 MiB and its opening some milliseconds: loaded only for a job that trains.
+  bool gpus_are_open() {
+    const std::lock_guard lock(mutex);
+    if (gpus || !progress || !progress->latest()) return gpus != nullptr;
+    auto opened = open_nvml();
+    if (opened) gpus = std::move(*opened);
+    return gpus != nullptr;
+  }
+
   void sample_gpus_later() {
     gpu_timer->expires_after(options.gpu_every);
     gpu_timer->async_wait([this](const boost::system::error_code& error) {
       if (error) return;
+      if (!gpus_are_open()) return sample_gpus_later();
       const auto samples = gpus->sample();
       {
         const std::lock_guard lock(mutex);
@@ -135,11 +145,7 @@ void RunMonitor::begin_run(const std::filesystem::path& run_dir, int node_rank) 
     else
       state_->check(fail(std::move(writer).error()));
   }
-  if (!count_gpus()) return;
-  if (auto gpus = open_nvml(); gpus) {
-    state_->gpus = std::move(*gpus);
-    state_->sample_gpus_later();
-  }
+  if (count_gpus()) state_->sample_gpus_later();
 }
 
 void RunMonitor::begin_generation(int generation, int world_size) {

@@ -110,8 +110,7 @@ class Strangers(case.GangTest):
         gang = self.gang({**self.JOB, "command": case.sh("echo up; sleep 1000")}, nodes=2, ranks=1, net=net,
                          env={"MEGALAUNCH_JOB_KEY": "secret", "MEGALAUNCH_JOB_ID": "a"})
         for other in others:
-            gang.start(other)
-        gang.agents[0].wait_for("joined")
+            gang.start(other).wait_for("joined")  # so that the stranger comes last
         stranger = gang.start(9, env={"RANK": str(node), "MASTER_ADDR": "node0", **(env or {})}, on=2)
         code = stranger.wait(20)
         self.assertNotEqual(code, 0)

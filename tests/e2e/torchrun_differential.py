@@ -198,7 +198,8 @@ def run_both(case, index, launcher, mine, folder):
 
 def main():
     only = sys.argv[1:]
-    found = [launcher for launcher in (launchers.newest(), launchers.debians()) if launcher]
+    # Without a newer torch, the newest is Debian's.
+    found = list({launcher.python: launcher for launcher in (launchers.newest(), launchers.debians()) if launcher}.values())
     if not found:
         launchers.skip("no interpreter with torch (see scripts/make-venv, or set MEGALAUNCH_PYTHONS)")
     bad = count = 0

@@ -126,6 +126,8 @@ class TorchrunGang(case.GangTest):
         real = launchers.newest()
         if real is None:
             self.skipTest("no interpreter with torch")
+        if real.version < (2, 0):
+            self.skipTest(f"torch {real.version} does not know these options; see scripts/make-venv")
         # After the failed node came back as a new member, its peer restarts without counting.
         gang = self.gang_with(["--rdzv-backend=c10d", "--rdzv-endpoint=node0:29400", "--max-restarts=2", "--rdzv-id=r"],
                               f"{shlex.quote(real.python)} -c '' ; touch $NOTES/again.$(hostname).$TORCHELASTIC_RESTART_COUNT.$LOCAL_RANK;"
