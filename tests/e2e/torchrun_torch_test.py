@@ -93,15 +93,18 @@ class WithTorch(unittest.TestCase):
         self.real = REAL
         self.ours = launchers.ours(self.folder, REAL.python, REAL.version)
 
+    def run_under(self, who, program, *options, env=None):
+        place = self.folder / ("ours" if who is self.ours else "theirs")
+        place.mkdir()
+        (place / "program.py").write_text(program)
+        return who.run(place, ["--log-dir", "logs", "--nproc-per-node", "2", *options, "program.py"],
+                       {k: v.replace("PLACE", str(place)) for k, v in (env or {}).items()}, timeout=150)
+
     def both(self, program, *options, code=0, env=None):
         """What both left, torch's first."""
         outcomes = []
         for who in (self.real, self.ours):
-            place = self.folder / ("ours" if who is self.ours else "theirs")
-            place.mkdir()
-            (place / "program.py").write_text(program)
-            outcome = who.run(place, ["--log-dir", "logs", "--nproc-per-node", "2", *options, "program.py"],
-                              {k: v.replace("PLACE", str(place)) for k, v in (env or {}).items()}, timeout=150)
+            outcome = self.run_under(who, program, *options, env=env)
             self.assertEqual(outcome.code != 0, code != 0, f"{who.name}: {outcome.code}\n{outcome.err}")
             outcomes.append(outcome)
         self.assertEqual(outcomes[1].code, code, outcomes[1].err)
@@ -155,7 +158,10 @@ class WithTorch(unittest.TestCase):
         self.assertEqual(mine["result.0"]["sum"], sum(range(24)))
 
     def test_a_restart_finds_an_empty_store(self):
-        _, mine = self.both(RESTART, "--max-restarts", "1")
+        # Ours alone: torchrun keeps its store over a restart, and then the ranks' addresses of the life before are in it.
+        # Whether that hurts is luck; torch 2.13 was seen to fail here with gloo.
+        mine = self.run_under(self.ours, RESTART, "--max-restarts", "1")
+        self.assertEqual(mine.code, 0, mine.err)
         self.assertEqual(self.results("ours"), {f"result.{r}": {"restart": 1, "starts": 2} for r in range(2)}, mine.err)
 
 
