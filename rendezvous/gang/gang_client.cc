@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rendezvous/gang/gang_connection.h"
+#include "rendezvous/gang/message_fields.h"
 #include "rendezvous/gang/proof.h"
 
 namespace megalaunch {
@@ -28,11 +29,6 @@ constexpr seconds kTellEvery{10};
 constexpr seconds kSecondLook{1};
 /// Error::code of a refusal that may end: node 0 is there, but does not want us now.
 constexpr int kRefusedForNow = 1;
-
-std::string text_field(const json& message, const char* name) {
-  const auto found = message.find(name);
-  return found != message.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 /// Nothing when it is missing, no integer, or no time since 1970.
 std::optional<int64_t> time_field(const json& message, const char* name) {

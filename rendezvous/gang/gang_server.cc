@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rendezvous/gang/gang_connection.h"
+#include "rendezvous/gang/message_fields.h"
 #include "rendezvous/gang/proof.h"
 
 namespace megalaunch {
@@ -27,22 +28,6 @@ constexpr seconds kTellRefusalEvery{30};
 /// Connections that have not proved themselves yet, at a time. One too many is closed, and knocks
 /// again if it is an agent.
 constexpr size_t kMaxStrangers = 4096;
-
-/// These three never throw: a field of the wrong type is a missing one.
-std::string text_field(const json& message, const char* name) {
-  const auto found = message.find(name);
-  return found != message.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-bool flag_field(const json& message, const char* name) {
-  const auto found = message.find(name);
-  return found != message.end() && found->is_boolean() && found->get<bool>();
-}
-
-int64_t number_field(const json& message, const char* name) {
-  const auto found = message.find(name);
-  return found != message.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
-}
 
 json refusal(std::string_view reason, bool final_word) {
   return {{"type", "refuse"}, {"reason", reason}, {"final", final_word}};
