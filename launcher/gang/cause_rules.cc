@@ -76,8 +76,9 @@ std::vector<YAML::Node> items_of(const YAML::Node& node) {
 
 WrittenRule read_rule(const YAML::Node& node) {
   check_keys(node,
-             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "stopping",
-              "before_training", "certain", "retries", "repeat_ends", "needs_progress", "advice"},
+             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "silent",
+              "stopping", "before_training", "certain", "retries", "repeat_ends", "needs_progress",
+              "advice"},
              "a rule");
   WrittenRule written;
   CauseRule& rule = written.rule;
@@ -94,6 +95,7 @@ WrittenRule read_rule(const YAML::Node& node) {
   rule.fold_case = flag("fold_case", false);
   rule.victim = flag("victim", false);
   rule.weak = flag("weak", false);
+  rule.silent = flag("silent", false);
   rule.stopping = flag("stopping", false);
   rule.before_training = flag("before_training", false);
   rule.certain = flag("certain", true);

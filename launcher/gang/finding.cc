@@ -70,10 +70,11 @@ bool contains(const std::vector<int>& values, int value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
-/// The strongest rule on the exit status alone.
-const CauseRule* rule_of_end(const RankEnd& end, const CauseRules& rules) {
+/// The strongest rule on the exit status alone; `raised`: the rank had written an exception.
+const CauseRule* rule_of_end(const RankEnd& end, bool raised, const CauseRules& rules) {
   const CauseRule* found = nullptr;
   for (const CauseRule& rule : rules.rules()) {
+    if (rule.silent && raised) continue;
     const auto* exited = std::get_if<Exited>(&end);
     const auto* signaled = std::get_if<Signaled>(&end);
     if (!(exited != nullptr && contains(rule.codes, exited->code)) &&
@@ -131,6 +132,9 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   }
   Finding finding;
   finding.made_progress = last_progress.has_value();
+  finding.raised = last_exception && (!last_progress || *last_exception > *last_progress);
+  if (finding.raised)
+    std::erase_if(matches, [&](const Match& match) { return rules.rules()[match.rule].silent; });
   if (last_progress)
     std::erase_if(matches,
                   [&](const Match& match) { return rules.rules()[match.rule].before_training; });
@@ -142,8 +146,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> deciding;
   // An exception that nothing knows, behind the progress that a match lies before, is the better
   // witness.
-  const bool unknown_later = best != matches.end() && best->before_progress && last_exception &&
-                             last_progress && *last_exception > *last_progress;
+  const bool unknown_later = best != matches.end() && best->before_progress && finding.raised;
   if (best != matches.end() && !unknown_later) {
     apply(rules.rules()[best->rule], finding);
     deciding = best->index;
@@ -162,8 +165,10 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
 Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
   Finding best;
   bool progress = false;
+  bool raised = evidence.error_file && !evidence.error_file->message.empty();
   const auto consider = [&](Finding finding) {
     progress = progress || finding.made_progress;
+    raised = raised || finding.raised;
     if (stronger(finding, best, rules)) best = std::move(finding);
   };
   if (evidence.error_file) {
@@ -183,7 +188,7 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
   }
   consider(find_in_text(evidence.stderr_tail, Finding::Source::kStderr, rules));
   consider(find_in_text(evidence.stdout_tail, Finding::Source::kStdout, rules));
-  if (const CauseRule* rule = rule_of_end(evidence.end, rules)) {
+  if (const CauseRule* rule = rule_of_end(evidence.end, raised, rules)) {
     Finding finding;
     finding.source = Finding::Source::kEnd;
     apply(*rule, finding);
@@ -210,6 +215,7 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
     best.text = describe(evidence.end);
   }
   best.made_progress = progress;
+  best.raised = raised;
   return best;
 }
 

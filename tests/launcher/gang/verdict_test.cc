@@ -156,6 +156,23 @@ TEST(Verdict, AnUnknownErrorBeforeTrainingIsTheProgramsOwn) {
       << "the last rank prints the iterations for all";
 }
 
+TEST(Verdict, ACrashInTheTearDownOfAnExceptionIsNotTheCause) {
+  const std::string flux = "RuntimeError: the flux capacitor is not charged\n";
+  const std::string aborted = "terminate called without an active exception\n";
+  const std::string iteration = " iteration 1/ 10 | lm loss: 1.0E+00 |\n";
+  for (const RankEnd& end : {RankEnd(Signaled{6, true}), RankEnd(NotRecorded{})}) {
+    const Verdict trained =
+        decide(std::vector{rank(2, end, 10, iteration + flux + aborted)}, rules());
+    EXPECT_EQ(trained.kind, CauseKind::kUnknown);
+    EXPECT_THAT(trained.text, HasSubstr("flux capacitor"));
+    const Verdict untrained = decide(std::vector{rank(2, end, 10, flux + aborted)}, rules());
+    EXPECT_EQ(untrained.kind, CauseKind::kConfig);
+    const Verdict survived =
+        decide(std::vector{rank(2, end, 10, flux + iteration + aborted)}, rules());
+    EXPECT_EQ(survived.rule, "crashed-silently");
+  }
+}
+
 TEST(Verdict, WhatWasSurvivedIsNoCause) {
   const std::vector evidence{rank(0, Exited{1}, 0,
                                   "FileNotFoundError: [Errno 2] No such file or directory: "
