@@ -30,7 +30,9 @@ int run_torchrun(const std::string& called_as, const std::vector<std::string>& a
   }
   std::error_code error;
   const auto cwd = std::filesystem::current_path(error);
-  if (error) return refuse({Error::Kind::kSystem, error.value(), "the working directory is gone"}, context.log);
+  if (error)
+    return refuse({Error::Kind::kSystem, error.value(), "the working directory is gone"},
+                  context.log);
   auto node = node_for_torchrun(**options, {called_as, cwd, context.environment},
                                 MEGALAUNCH_VERSION, context.log);
   if (!node) {

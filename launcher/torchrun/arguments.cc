@@ -57,12 +57,14 @@ std::string shown(const ArgumentSpec& spec) {
 
 Status check_value(const ArgumentSpec& spec, const std::string& value, const std::string& where) {
   if (spec.takes == Takes::kInteger && !value.empty() && !python_integer(value))
-    return fail(Error::Kind::kUsage, "argument {}: '{}'{} is not a whole number", shown(spec), value,
-                where);
+    return fail(Error::Kind::kUsage, "argument {}: '{}'{} is not a whole number", shown(spec),
+                value, where);
   if (spec.takes == Takes::kNumber && !is_number(value))
-    return fail(Error::Kind::kUsage, "argument {}: '{}'{} is not a number", shown(spec), value, where);
+    return fail(Error::Kind::kUsage, "argument {}: '{}'{} is not a number", shown(spec), value,
+                where);
   if (spec.takes == Takes::kNothing && !python_integer(value))
-    return fail(Error::Kind::kUsage, "argument {}: '{}'{} must be 0 or 1", shown(spec), value, where);
+    return fail(Error::Kind::kUsage, "argument {}: '{}'{} must be 0 or 1", shown(spec), value,
+                where);
   return {};
 }
 
@@ -143,8 +145,7 @@ class Parser {
       const auto spec = std::find_if(specs_.begin(), specs_.end(), [&](const ArgumentSpec& each) {
         return each.letter != 0 && each.letter == arg[i];
       });
-      if (spec == specs_.end())
-        return fail(Error::Kind::kUsage, "unrecognized arguments: {}", arg);
+      if (spec == specs_.end()) return fail(Error::Kind::kUsage, "unrecognized arguments: {}", arg);
       if (spec->takes == Takes::kNothing) {
         if (auto status = take_value(*spec, std::nullopt); !status) return status;
         continue;
@@ -201,12 +202,15 @@ std::optional<int64_t> python_integer(std::string_view text) {
   if (negative || text.starts_with('+')) text.remove_prefix(1);
   std::string digits;
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '_') digits += text[i];
-    else if (i == 0 || i + 1 == text.size() || text[i - 1] == '_') return std::nullopt;
+    if (text[i] != '_')
+      digits += text[i];
+    else if (i == 0 || i + 1 == text.size() || text[i - 1] == '_')
+      return std::nullopt;
   }
   int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (digits.empty() || digits[0] == '-' || error != std::errc() || end != digits.data() + digits.size())
+  if (digits.empty() || digits[0] == '-' || error != std::errc() ||
+      end != digits.data() + digits.size())
     return std::nullopt;
   return negative ? -value : value;
 }

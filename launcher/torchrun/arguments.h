@@ -18,17 +18,18 @@ struct ArgumentSpec {
   std::string_view name;  ///< with dashes: "nproc-per-node"; "nproc_per_node" is the same option
   char letter = 0;        ///< 'r' for -r; 0: none
   Takes takes = Takes::kText;
-  std::string_view initial;              ///< the value when nobody gives one
+  std::string_view initial;               ///< the value when nobody gives one
   std::vector<std::string_view> choices;  ///< of a value on the command line; empty: any
-  bool from_environment = true;          ///< PET_<NAME> stands in for the option
+  bool from_environment = true;           ///< PET_<NAME> stands in for the option
   std::string_view value_name;
   std::string_view help;
 };
 
 /// A command line taken apart.
 struct ParsedArguments {
-  std::map<std::string, std::string, std::less<>> values;  ///< by name: given, from PET_*, or initial
-  std::set<std::string, std::less<>> given;                ///< names on the command line or in PET_*
+  std::map<std::string, std::string, std::less<>>
+      values;                                ///< by name: given, from PET_*, or initial
+  std::set<std::string, std::less<>> given;  ///< names on the command line or in PET_*
   std::string script;
   std::vector<std::string> script_args;
   bool help = false;  ///< -h or --help was met; nothing behind it was looked at

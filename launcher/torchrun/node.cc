@@ -98,9 +98,9 @@ Leader::Options leader_of(const TorchrunOptions& options, const Agent::Options& 
   settings.grace = agent.grace;
   settings.restarts.any_cause = true;
   settings.restarts.max = options.max_restarts;
-  settings.last_words = [title = options.script, binary](
-                            const ReportFacts&, const std::vector<Evidence>& evidence,
-                            const Verdict& verdict) {
+  settings.last_words = [title = options.script, binary](const ReportFacts&,
+                                                         const std::vector<Evidence>& evidence,
+                                                         const Verdict& verdict) {
     return torchrun_failure_text(title, binary, evidence, verdict);
   };
   return leader;
@@ -128,15 +128,15 @@ void say_notes(const TorchrunOptions& options, const TorchrunPlace& place, int r
 
 Result<TorchrunNode> node_for_torchrun(const TorchrunOptions& options, const TorchrunPlace& place,
                                        const std::string& version, const Log& log) {
-  const int gpus = visible_gpus(place.environment.get("CUDA_VISIBLE_DEVICES"),
-                                count_gpus().value_or(0));
+  const int gpus =
+      visible_gpus(place.environment.get("CUDA_VISIBLE_DEVICES"), count_gpus().value_or(0));
   const auto ranks =
       ranks_on_node(options.ranks_per_node, gpus, static_cast<int>(usable_cpus().size()));
   if (!ranks) return fail(ranks.error());
   auto argv = command_of(options, place);
   if (!argv) return fail(std::move(argv).error());
-  auto program = find_program(argv->front(), place.environment.get("PATH").value_or("/usr/bin:/bin"),
-                              place.cwd);
+  auto program = find_program(argv->front(),
+                              place.environment.get("PATH").value_or("/usr/bin:/bin"), place.cwd);
   if (!program) return fail(std::move(program).error());
 
   const std::string run_id = options.alone ? fresh_uuid() : options.id;
@@ -160,7 +160,7 @@ Result<TorchrunNode> node_for_torchrun(const TorchrunOptions& options, const Tor
   agent.key = place.environment.get("MEGALAUNCH_JOB_KEY").value_or("");
   agent.leader_host = options.endpoint.host;
   agent.leader_port = static_cast<uint16_t>(options.endpoint.port);
-  agent.master_addr = !options.alone ? options.endpoint.host
+  agent.master_addr = !options.alone               ? options.endpoint.host
                       : options.local_addr.empty() ? "127.0.0.1"
                                                    : options.local_addr;
   agent.node_rank = options.node_rank;
@@ -179,7 +179,8 @@ Result<TorchrunNode> node_for_torchrun(const TorchrunOptions& options, const Tor
   if (!cpus) return fail(std::move(cpus).error());
   agent.hooks = rank_hooks(options, folder, std::move(*cpus));
   if (const auto target = place.environment.get_nonempty("TORCHELASTIC_ERROR_FILE"))
-    agent.hooks.ended = [log, file = *target](int exit_code, const std::vector<Evidence>& evidence) {
+    agent.hooks.ended = [log, file = *target](int exit_code,
+                                              const std::vector<Evidence>& evidence) {
       if (exit_code == 0) return;
       if (auto status = pass_on_error_file(evidence, file); !status)
         log.warn("{}", status.error().message);

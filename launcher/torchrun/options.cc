@@ -8,7 +8,7 @@
 namespace megalaunch {
 namespace {
 
-constexpr int kDefaultPort = 29400;    // of the c10d back end
+constexpr int kDefaultPort = 29400;  // of the c10d back end
 constexpr int kDefaultMasterPort = 29500;
 constexpr int kMostNodes = 1'000'000;
 
@@ -90,12 +90,14 @@ Status read_place(const ParsedArguments& parsed, TorchrunOptions& options) {
     auto place = parse_rendezvous_endpoint(endpoint, options.is_static ? -1 : kDefaultPort);
     if (!place) return fail(std::move(place).error().within("--rdzv-endpoint"));
     if (place->port < 0)
-      return fail(Error::Kind::kRefused, "--rdzv-endpoint: '{}' has no port, which the static back end needs", endpoint);
+      return fail(Error::Kind::kRefused,
+                  "--rdzv-endpoint: '{}' has no port, which the static back end needs", endpoint);
     options.endpoint = *place;
   }
   if (options.endpoint.port == 0 && options.max_nodes > 1)
     return fail(Error::Kind::kRefused,
-                "port 0 means a free one, and then the other nodes cannot know it: name a port in --rdzv-endpoint");
+                "port 0 means a free one, and then the other nodes cannot know it: name a port in "
+                "--rdzv-endpoint");
   if (options.is_static || node_rank_given) {
     const int64_t rank = parsed.integer("node-rank");
     if (rank < 0 || rank >= options.max_nodes)
@@ -124,8 +126,8 @@ Status read_script(const ParsedArguments& parsed, TorchrunOptions& options) {
 
 Status read_logs(const ParsedArguments& parsed, const Variables& environment,
                  TorchrunOptions& options) {
-  for (const auto& [name, target] : {std::pair{"redirects", &options.redirects},
-                                     std::pair{"tee", &options.tee}}) {
+  for (const auto& [name, target] :
+       {std::pair{"redirects", &options.redirects}, std::pair{"tee", &options.tee}}) {
     auto choice = parse_stream_choice(parsed.text(name));
     if (!choice) return fail(std::move(choice).error().within(fmt::format("--{}", name)));
     *target = *choice;
@@ -159,17 +161,21 @@ Status read_course(const ParsedArguments& parsed, const Variables& environment,
   if (grace.empty()) grace = environment.get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT").value_or("30");
   const auto grace_seconds = python_integer(grace);
   if (!grace_seconds || *grace_seconds < 0 || *grace_seconds > kMostNodes)
-    return fail(Error::Kind::kRefused,
-                "--shutdown-timeout (or TORCH_ELASTIC_SHUTDOWN_TIMEOUT): '{}' must be 0 or more seconds",
-                grace);
+    return fail(
+        Error::Kind::kRefused,
+        "--shutdown-timeout (or TORCH_ELASTIC_SHUTDOWN_TIMEOUT): '{}' must be 0 or more seconds",
+        grace);
   options.shutdown_timeout = seconds(*grace_seconds);
 
   for (std::string_view name : split(parsed.text("signals-to-handle"), ',')) {
     while (name.starts_with(' ')) name.remove_prefix(1);
     while (name.ends_with(' ')) name.remove_suffix(1);
     const auto signal = parse_signal(name);
-    if (signal && *signal != 9 && *signal != 19) options.signals.push_back(*signal);
-    else options.notes.push_back(fmt::format("--signals-to-handle: '{}' cannot be handled and is left out", name));
+    if (signal && *signal != 9 && *signal != 19)
+      options.signals.push_back(*signal);
+    else
+      options.notes.push_back(
+          fmt::format("--signals-to-handle: '{}' cannot be handled and is left out", name));
   }
   return {};
 }
@@ -190,9 +196,12 @@ Status read_rest(const ParsedArguments& parsed, const Variables& environment,
   options.virtual_local_rank = parsed.flag("virtual-local-rank");
   options.numa_binding = parsed.text("numa-binding");
   if (parsed.text("event-log-handler") != "null")
-    options.notes.push_back("--event-log-handler means nothing here: events.jsonl beside the logs has the events");
+    options.notes.push_back(
+        "--event-log-handler means nothing here: events.jsonl beside the logs has the events");
   if (environment.get("TORCHELASTIC_ENABLE_FILE_TIMER") == "1")
-    options.notes.push_back("TORCHELASTIC_ENABLE_FILE_TIMER: there is no watchdog for timers here; ranks that configure one will say so");
+    options.notes.push_back(
+        "TORCHELASTIC_ENABLE_FILE_TIMER: there is no watchdog for timers here; ranks that "
+        "configure one will say so");
   if (environment.get("TORCHELASTIC_HEALTH_CHECK_PORT"))
     options.notes.push_back("TORCHELASTIC_HEALTH_CHECK_PORT: there is no health check server here");
   return {};
@@ -216,7 +225,8 @@ Result<std::optional<TorchrunOptions>> parse_torchrun_options(const std::vector<
 
 std::string torchrun_help() {
   return "usage: torchrun [options] script [script arguments]\n\n"
-         "Start, watch and restart the ranks of a distributed job: megalaunch with torchrun's options.\n"
+         "Start, watch and restart the ranks of a distributed job: megalaunch with torchrun's "
+         "options.\n"
          "Options may be spelled with dashes or underscores, and come from PET_<OPTION> too.\n"
          "docs/torchrun.md says where it differs from torchrun.\n\n" +
          describe_arguments(torchrun_options());
@@ -226,16 +236,19 @@ Result<int> ranks_on_node(const std::string& text, int gpus, int cpus) {
   constexpr int kMostRanks = 4096;
   if (const auto number = python_integer(text)) {
     if (*number < 1 || *number > kMostRanks)
-      return fail(Error::Kind::kRefused, "--nproc-per-node: {} is not in 1 to {}", *number, kMostRanks);
+      return fail(Error::Kind::kRefused, "--nproc-per-node: {} is not in 1 to {}", *number,
+                  kMostRanks);
     return static_cast<int>(*number);
   }
   if (text == "cpu") return cpus;
   if (text == "auto") return gpus > 0 ? gpus : cpus;
   if (text != "gpu")
-    return fail(Error::Kind::kRefused, "--nproc-per-node: '{}' is neither a number nor gpu, cpu or auto", text);
-  if (gpus == 0)
     return fail(Error::Kind::kRefused,
-                "--nproc-per-node gpu: this machine has no GPU that CUDA_VISIBLE_DEVICES leaves visible");
+                "--nproc-per-node: '{}' is neither a number nor gpu, cpu or auto", text);
+  if (gpus == 0)
+    return fail(
+        Error::Kind::kRefused,
+        "--nproc-per-node gpu: this machine has no GPU that CUDA_VISIBLE_DEVICES leaves visible");
   return gpus;
 }
 

@@ -28,11 +28,11 @@ struct TorchrunOptions {
   int max_nodes = 1;
   std::string ranks_per_node = "1";  ///< a number, gpu, cpu or auto
   bool is_static = true;             ///< the back end: static or c10d
-  bool alone = false;                ///< one node on a free port: --standalone, or implied (since 2.12)
-  Endpoint endpoint;                 ///< where node 0 listens; port 0 when alone
-  std::string id;                    ///< empty when alone: a fresh one is to be drawn
+  bool alone = false;  ///< one node on a free port: --standalone, or implied (since 2.12)
+  Endpoint endpoint;   ///< where node 0 listens; port 0 when alone
+  std::string id;      ///< empty when alone: a fresh one is to be drawn
   RendezvousConf conf;
-  std::optional<int> node_rank;      ///< nothing: by order of arrival
+  std::optional<int> node_rank;  ///< nothing: by order of arrival
   std::string local_addr;
   int max_restarts = 0;
   seconds shutdown_timeout{30};
@@ -44,13 +44,13 @@ struct TorchrunOptions {
   std::optional<std::string> log_dir;  ///< nothing: a temporary one
   StreamChoice redirects;
   StreamChoice tee;
-  std::set<int> local_ranks_filter;    ///< empty: all
+  std::set<int> local_ranks_filter;  ///< empty: all
   std::vector<std::string> stdout_filters;
   std::vector<std::string> stderr_filters;
-  std::string line_prefix;             ///< a template
+  std::string line_prefix;  ///< a template
   bool virtual_local_rank = false;
-  std::string numa_binding;            ///< empty: none
-  std::vector<std::string> notes;      ///< for a person: what was accepted and means nothing
+  std::string numa_binding;        ///< empty: none
+  std::vector<std::string> notes;  ///< for a person: what was accepted and means nothing
 
   bool to_dev_null() const { return log_dir == "/dev/null"; }
 };

@@ -9,7 +9,8 @@ namespace megalaunch {
 namespace {
 
 bool earlier(const Evidence& a, const Evidence& b) {
-  return a.error_file->timestamp.value_or(a.ended_at) < b.error_file->timestamp.value_or(b.ended_at);
+  return a.error_file->timestamp.value_or(a.ended_at) <
+         b.error_file->timestamp.value_or(b.ended_at);
 }
 
 }  // namespace
@@ -27,8 +28,10 @@ Status pass_on_error_file(const std::vector<Evidence>& evidence,
   if (const auto* exited = std::get_if<Exited>(&first->end)) code = exited->code;
   if (const auto* signaled = std::get_if<Signaled>(&first->end)) code = -signaled->signal;
   nlohmann::json& message = json["message"];
-  if (message.is_object()) message["errorCode"] = code;
-  else json["errorCode"] = code;
+  if (message.is_object())
+    message["errorCode"] = code;
+  else
+    json["errorCode"] = code;
   return replace_file(target, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 

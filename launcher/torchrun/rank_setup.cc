@@ -84,11 +84,11 @@ struct Setup {
     const bool is_out = source.stream == Console::Stream::kOut;
     source.on_console = on_console(spec.local_rank) && (is_out ? options.tee.out(spec.local_rank)
                                                                : options.tee.err(spec.local_rank));
-    source.prefix = fill_template(options.line_prefix,
-                                  {{"role_name", options.role},
-                                   {"local_rank", std::to_string(spec.local_rank)},
-                                   {"rank", std::to_string(spec.rank)},
-                                   {"hostname", host_name()}});
+    source.prefix =
+        fill_template(options.line_prefix, {{"role_name", options.role},
+                                            {"local_rank", std::to_string(spec.local_rank)},
+                                            {"rank", std::to_string(spec.rank)},
+                                            {"hostname", host_name()}});
     if (const auto& file = is_out ? filtered_out : filtered_err; file && source.on_console)
       source.also = [file, prefix = source.prefix](std::string_view line) {
         file->see(prefix, line);
@@ -100,7 +100,8 @@ struct Setup {
 
 RankHooks rank_hooks(const TorchrunOptions& options, const std::optional<RunFolder>& folder,
                      std::vector<std::vector<int>> cpus) {
-  const auto setup = std::make_shared<Setup>(Setup{options, folder, std::move(cpus), nullptr, nullptr});
+  const auto setup =
+      std::make_shared<Setup>(Setup{options, folder, std::move(cpus), nullptr, nullptr});
   RankHooks hooks;
   hooks.files = [setup](int generation, int local_rank) {
     return setup->place_files(generation, local_rank);

@@ -28,7 +28,8 @@ Status set(RendezvousConf& conf, std::string_view key, std::string_view value) {
   const auto set_time = [&](std::optional<seconds>& target) -> Status {
     const auto number = python_integer(value);
     if (!number || *number <= 0 || *number > kLongest)
-      return fail(Error::Kind::kRefused, "--rdzv-conf: {}={} must be a positive whole number of seconds", key, value);
+      return fail(Error::Kind::kRefused,
+                  "--rdzv-conf: {}={} must be a positive whole number of seconds", key, value);
     target = seconds(*number);
     return {};
   };
@@ -42,7 +43,8 @@ Status set(RendezvousConf& conf, std::string_view key, std::string_view value) {
       return fail(Error::Kind::kRefused, "--rdzv-conf: is_host={} must be 1 or 0", value);
   }
   if (key == "store_type" && value != "tcp")
-    return fail(Error::Kind::kRefused, "--rdzv-conf: store_type={} is not supported: the nodes meet over TCP only", value);
+    return fail(Error::Kind::kRefused,
+                "--rdzv-conf: store_type={} is not supported: the nodes meet over TCP only", value);
   return {};
 }
 
@@ -93,8 +95,8 @@ Result<Endpoint> parse_rendezvous_endpoint(std::string_view text, int default_po
     return std::isalnum(c) || c == '_' || c == '.' || c == ':' || c == '-' || c >= 0x80;
   };
   if (host.empty() || !std::all_of(host.begin(), host.end(), allowed))
-    return fail(Error::Kind::kRefused,
-                "the host of the endpoint '{}' must be a name or an address", text);
+    return fail(Error::Kind::kRefused, "the host of the endpoint '{}' must be a name or an address",
+                text);
   endpoint.host = host;
   return endpoint;
 }

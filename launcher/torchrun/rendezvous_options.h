@@ -13,10 +13,10 @@ namespace megalaunch {
 
 /// What --rdzv-conf sets. Keys that tune torch's own protocol are accepted and mean nothing here.
 struct RendezvousConf {
-  std::optional<bool> is_host;            ///< nothing: whoever has the endpoint's address
-  std::optional<seconds> join_timeout;    ///< for all nodes to be there
+  std::optional<bool> is_host;               ///< nothing: whoever has the endpoint's address
+  std::optional<seconds> join_timeout;       ///< for all nodes to be there
   std::optional<seconds> last_call_timeout;  ///< for nodes beyond the minimum
-  std::optional<seconds> timeout;         ///< the join time-out of the static back end
+  std::optional<seconds> timeout;            ///< the join time-out of the static back end
   std::optional<seconds> heartbeat_timeout;  ///< a node that is silent for this long is lost
 };
 

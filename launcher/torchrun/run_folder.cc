@@ -31,7 +31,8 @@ Result<RunFolder> RunFolder::make(const std::optional<std::string>& log_dir,
   std::error_code error;
   fs::create_directories(folder, error);
   if (error)
-    return errno_error(error.value(), fmt::format("make the log folder {} (--log-dir)", folder.string()));
+    return errno_error(error.value(),
+                       fmt::format("make the log folder {} (--log-dir)", folder.string()));
   return RunFolder(folder.lexically_normal());
 }
 

@@ -11,12 +11,14 @@
 namespace megalaunch {
 
 /// Where the logs of one agent lie, as torchrun has it:
-///   <log_dir>/<run_id>_<8 random letters>/attempt_<restart>/<local_rank>/{stdout.log,stderr.log,error.json}
+///   <log_dir>/<run_id>_<8 random
+///   letters>/attempt_<restart>/<local_rank>/{stdout.log,stderr.log,error.json}
 class RunFolder {
  public:
   /// Makes the run's folder, and `log_dir` before it. Without `log_dir` that is a temporary one.
-  static Result<RunFolder> make(const std::optional<std::string>& log_dir, const std::string& run_id,
-                                const std::filesystem::path& cwd, const Variables& environment);
+  static Result<RunFolder> make(const std::optional<std::string>& log_dir,
+                                const std::string& run_id, const std::filesystem::path& cwd,
+                                const Variables& environment);
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path attempt(int generation) const;

@@ -11,7 +11,7 @@ namespace megalaunch {
 /// --tee. Either one digit (0 none, 1 stdout, 2 stderr, 3 both) or `rank:digit,...`, where ranks
 /// that are not listed have none.
 struct StreamChoice {
-  int every = 0;                ///< used when by_rank is empty
+  int every = 0;  ///< used when by_rank is empty
   std::map<int, int> by_rank;
 
   bool out(int local_rank) const { return (bits(local_rank) & 1) != 0; }

@@ -3,8 +3,12 @@
 namespace megalaunch {
 namespace {
 
-bool begins_name(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool continues_name(char c) { return begins_name(c) || (c >= '0' && c <= '9'); }
+bool begins_name(char c) {
+  return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+bool continues_name(char c) {
+  return begins_name(c) || (c >= '0' && c <= '9');
+}
 
 /// The length of the name at the beginning of `text`; 0 for none.
 size_t name_length(std::string_view text) {

@@ -24,7 +24,8 @@ Result<ParsedArguments> parse(std::vector<std::string> args,
   return parse_arguments(kSpecs, args, Variables(std::move(environment)));
 }
 
-std::string error_of(std::vector<std::string> args, std::map<std::string, std::string> environment = {}) {
+std::string error_of(std::vector<std::string> args,
+                     std::map<std::string, std::string> environment = {}) {
   const auto parsed = parse(std::move(args), std::move(environment));
   if (parsed) return "";
   EXPECT_EQ(parsed.error().kind, Error::Kind::kUsage);
@@ -48,7 +49,8 @@ TEST(Arguments, BothSpellingsAndTheEqualsSignMeanTheSame) {
 TEST(Arguments, AnUnambiguousBeginningOfANameIsEnough) {
   EXPECT_EQ(parse({"--np", "4", "s"})->text("nproc-per-node"), "4");
   EXPECT_EQ(parse({"--max_", "4", "s"})->text("max-restarts"), "4");
-  EXPECT_THAT(error_of({"--m", "4", "s"}), HasSubstr("--m could match --max-restarts, --method, --module"));
+  EXPECT_THAT(error_of({"--m", "4", "s"}),
+              HasSubstr("--m could match --max-restarts, --method, --module"));
 }
 
 TEST(Arguments, AWholeNameThatBeginsAnotherIsNotAmbiguous) {
@@ -68,7 +70,8 @@ TEST(Arguments, LettersTakeTheirValueBehindThemOrAttached) {
 
 TEST(Arguments, ANegativeNumberIsAValueAndAnOptionIsNone) {
   EXPECT_EQ(parse({"--max-restarts", "-1", "s"})->integer("max-restarts"), -1);
-  EXPECT_THAT(error_of({"--nnodes", "--module", "s"}), HasSubstr("--nnodes: expected one argument"));
+  EXPECT_THAT(error_of({"--nnodes", "--module", "s"}),
+              HasSubstr("--nnodes: expected one argument"));
   EXPECT_THAT(error_of({"--nnodes"}), HasSubstr("expected one argument"));
 }
 
@@ -79,7 +82,9 @@ TEST(Arguments, ADashDashBeforeTheScriptIsSkippedAndOneRightBehindItVanishes) {
 
 TEST(Arguments, TheEnvironmentStandsInAndTheCommandLineWins) {
   EXPECT_EQ(parse({"s"}, {{"PET_NPROC_PER_NODE", "8"}})->text("nproc-per-node"), "8");
-  EXPECT_EQ(parse({"--nproc-per-node", "2", "s"}, {{"PET_NPROC_PER_NODE", "8"}})->text("nproc-per-node"), "2");
+  EXPECT_EQ(
+      parse({"--nproc-per-node", "2", "s"}, {{"PET_NPROC_PER_NODE", "8"}})->text("nproc-per-node"),
+      "2");
   EXPECT_TRUE(parse({"s"}, {{"PET_MODULE", "2"}})->flag("module"));
   EXPECT_FALSE(parse({"s"}, {{"PET_MODULE", "0"}})->flag("module"));
   EXPECT_EQ(parse({"s"}, {{"PET_PRIVATE", "x"}})->text("private"), "");
@@ -93,18 +98,22 @@ TEST(Arguments, OnlyWhatSomebodyAskedForCountsAsGiven) {
 }
 
 TEST(Arguments, ErrorsNameTheOptionTheValueAndTheVariable) {
-  EXPECT_THAT(error_of({"--max-restarts", "x", "s"}), HasSubstr("--max-restarts: 'x' is not a whole number"));
-  EXPECT_THAT(error_of({"s"}, {{"PET_MAX_RESTARTS", "x"}}), HasSubstr("'x' (from PET_MAX_RESTARTS)"));
+  EXPECT_THAT(error_of({"--max-restarts", "x", "s"}),
+              HasSubstr("--max-restarts: 'x' is not a whole number"));
+  EXPECT_THAT(error_of({"s"}, {{"PET_MAX_RESTARTS", "x"}}),
+              HasSubstr("'x' (from PET_MAX_RESTARTS)"));
   EXPECT_THAT(error_of({"--interval", "x", "s"}), HasSubstr("--interval: 'x' is not a number"));
   EXPECT_THAT(error_of({"--method", "thread", "s"}), HasSubstr("choose from spawn, fork"));
-  EXPECT_THAT(error_of({"--module=1", "s"}), HasSubstr("-m/--module: ignored explicit argument '1'"));
+  EXPECT_THAT(error_of({"--module=1", "s"}),
+              HasSubstr("-m/--module: ignored explicit argument '1'"));
   EXPECT_THAT(error_of({"--nowhere", "s"}), HasSubstr("unrecognized arguments: --nowhere"));
   EXPECT_THAT(error_of({"-x", "s"}), HasSubstr("unrecognized arguments: -x"));
   EXPECT_THAT(error_of({"--nnodes", "2"}), HasSubstr("the script is missing"));
 }
 
 TEST(Arguments, HelpNeedsNoScript) {
-  for (const char* spelled : {"-h", "--help", "--he"}) EXPECT_TRUE(parse({spelled})->help) << spelled;
+  for (const char* spelled : {"-h", "--help", "--he"})
+    EXPECT_TRUE(parse({spelled})->help) << spelled;
   EXPECT_FALSE(parse({"s", "--help"})->help);
 }
 
@@ -112,7 +121,8 @@ TEST(Arguments, WholeNumbersAreReadAsPythonReadsThem) {
   EXPECT_EQ(python_integer(" 8 "), 8);
   EXPECT_EQ(python_integer("+1_000"), 1000);
   EXPECT_EQ(python_integer("-3"), -3);
-  for (const char* text : {"", " ", "x", "1.0", "1__0", "_1", "1_", "--1", "+-1", "0x10", "99999999999999999999"})
+  for (const char* text :
+       {"", " ", "x", "1.0", "1__0", "_1", "1_", "--1", "+-1", "0x10", "99999999999999999999"})
     EXPECT_EQ(python_integer(text), std::nullopt) << text;
 }
 

@@ -28,7 +28,8 @@ std::string text_of(const std::vector<Evidence>& evidence) {
 }
 
 TEST(FailureText, IsWhatTheReaderOfTorchrunsReportsUnderstands) {
-  const std::string text = text_of({rank(0, Signaled{15, false}, 20, true), rank(1, Exited{7}, 10)});
+  const std::string text =
+      text_of({rank(0, Signaled{15, false}, 20, true), rank(1, Exited{7}, 10)});
   const auto found = find_torchrun_report(split_log(text));
   ASSERT_EQ(found.size(), 2U);
   EXPECT_TRUE(found[0].stopped_by_torchrun());
@@ -41,7 +42,9 @@ TEST(FailureText, IsWhatTheReaderOfTorchrunsReportsUnderstands) {
 
 TEST(FailureText, NamesTheFirstFailureAndSaysWhenThereIsNoOther) {
   const std::string text = text_of({rank(1, Exited{7}, 10)});
-  EXPECT_THAT(text, HasSubstr("failed (exitcode: 7) local_rank: 1 (pid: 101) of binary: /usr/bin/python3\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("failed (exitcode: 7) local_rank: 1 (pid: 101) of binary: /usr/bin/python3\n"));
   EXPECT_THAT(text, HasSubstr("train.py FAILED\n"));
   EXPECT_THAT(text, HasSubstr("Failures:\n  <NO_OTHER_FAILURES>\n"));
   EXPECT_THAT(text, HasSubstr("  exitcode  : 7 (pid: 101) \n  error_file: <N/A>\n"));
@@ -60,15 +63,19 @@ TEST(FailureText, ShowsTheTracebackOfTheErrorFileIndented) {
   file.py_callstack = "Traceback:\n  line";
   file.path = "/logs/error.json";
   evidence.error_file = file;
-  EXPECT_THAT(text_of({evidence}), HasSubstr("  error_file: /logs/error.json\n  traceback : Traceback:\n    line\n"));
+  EXPECT_THAT(text_of({evidence}),
+              HasSubstr("  error_file: /logs/error.json\n  traceback : Traceback:\n    line\n"));
 }
 
 TEST(FailureText, TheFrameIsAsWideAsTheLongestLineUpToSixty) {
   const std::string text = text_of({rank(0, Exited{1}, 10)});
-  EXPECT_THAT(text, HasSubstr("\n" + std::string(60, '=') + "\ntrain.py FAILED\n" + std::string(60, '-') + "\n"));
+  EXPECT_THAT(text, HasSubstr("\n" + std::string(60, '=') + "\ntrain.py FAILED\n" +
+                              std::string(60, '-') + "\n"));
 }
 
-TEST(FailureText, NothingFailedIsNothingSaid) { EXPECT_EQ(text_of({rank(0, Exited{0}, 10)}), ""); }
+TEST(FailureText, NothingFailedIsNothingSaid) {
+  EXPECT_EQ(text_of({rank(0, Exited{0}, 10)}), "");
+}
 
 }  // namespace
 }  // namespace megalaunch

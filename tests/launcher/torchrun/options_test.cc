@@ -16,7 +16,8 @@ TorchrunOptions options_of(std::vector<std::string> args,
   return parsed && *parsed ? **parsed : TorchrunOptions();
 }
 
-std::string error_of(std::vector<std::string> args, std::map<std::string, std::string> environment = {}) {
+std::string error_of(std::vector<std::string> args,
+                     std::map<std::string, std::string> environment = {}) {
   const auto parsed = parse_torchrun_options(args, Variables(std::move(environment)));
   return parsed ? "" : parsed.error().message;
 }
@@ -47,8 +48,9 @@ TEST(TorchrunOptions, AMasterPortOrAnEndpointKeepsTheStaticBackEndOnOneNode) {
 }
 
 TEST(TorchrunOptions, TheScriptsOfTheClusterAreUnderstood) {
-  const auto options = options_of({"--nproc_per_node", "8", "--nnodes", "4", "--rdzv_id=333", "--rdzv_backend=c10d",
-                                   "--rdzv_endpoint", "job-master-0:24651", "--tee", "3", "--log_dir", "/out/logs/x", "p.py", "a"});
+  const auto options = options_of({"--nproc_per_node", "8", "--nnodes", "4", "--rdzv_id=333",
+                                   "--rdzv_backend=c10d", "--rdzv_endpoint", "job-master-0:24651",
+                                   "--tee", "3", "--log_dir", "/out/logs/x", "p.py", "a"});
   EXPECT_FALSE(options.is_static);
   EXPECT_EQ(options.max_nodes, 4);
   EXPECT_EQ(options.min_nodes, 4);
@@ -60,7 +62,8 @@ TEST(TorchrunOptions, TheScriptsOfTheClusterAreUnderstood) {
 }
 
 TEST(TorchrunOptions, TheUpstreamScriptsAreUnderstood) {
-  const auto options = options_of({"--nproc_per_node", "8", "--nnodes", "2", "--node_rank", "1", "--master_addr", "m", "--master_port", "1234", "p.py"});
+  const auto options = options_of({"--nproc_per_node", "8", "--nnodes", "2", "--node_rank", "1",
+                                   "--master_addr", "m", "--master_port", "1234", "p.py"});
   EXPECT_TRUE(options.is_static);
   EXPECT_EQ(options.node_rank, 1);
   EXPECT_EQ(options.endpoint, (Endpoint{"m", 1234}));
@@ -79,9 +82,11 @@ TEST(TorchrunOptions, ANodeRankCountsWithC10dOnlyWhenItIsGiven) {
 }
 
 TEST(TorchrunOptions, WhatMakesNoSenseHereIsRefusedWithTheReason) {
-  EXPECT_THAT(error_of({"--nnodes=2", "--rdzv-backend=etcd", "--rdzv-endpoint=h:1", "s"}), HasSubstr("megalaunch needs no etcd"));
+  EXPECT_THAT(error_of({"--nnodes=2", "--rdzv-backend=etcd", "--rdzv-endpoint=h:1", "s"}),
+              HasSubstr("megalaunch needs no etcd"));
   EXPECT_THAT(error_of({"--logs-specs", "x", "s"}), HasSubstr("Python plug-in"));
-  EXPECT_THAT(error_of({"--rdzv-backend=zeus", "--rdzv-endpoint=h:1", "s"}), HasSubstr("'zeus' is not known"));
+  EXPECT_THAT(error_of({"--rdzv-backend=zeus", "--rdzv-endpoint=h:1", "s"}),
+              HasSubstr("'zeus' is not known"));
 }
 
 TEST(TorchrunOptions, BadValuesAreRefusedByName) {
@@ -92,13 +97,17 @@ TEST(TorchrunOptions, BadValuesAreRefusedByName) {
   EXPECT_THAT(error_of({"-m", "--no-python", "s"}), HasSubstr("exclude each other"));
   EXPECT_THAT(error_of({"--local-ranks-filter", "0,x", "s"}), HasSubstr("--local-ranks-filter"));
   EXPECT_THAT(error_of({"--shutdown-timeout", "-1", "s"}), HasSubstr("--shutdown-timeout"));
-  EXPECT_THAT(error_of({"s"}, {{"TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "x"}}), HasSubstr("TORCH_ELASTIC_SHUTDOWN_TIMEOUT"));
-  EXPECT_THAT(error_of({"--nnodes=2", "--master-port=1", "--node-rank", "2", "s"}), HasSubstr("--node-rank: 2 is not in 0 to 1"));
-  EXPECT_THAT(error_of({"--nnodes=2", "--rdzv-backend=c10d", "--rdzv-endpoint=h:0", "s"}), HasSubstr("port 0"));
+  EXPECT_THAT(error_of({"s"}, {{"TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "x"}}),
+              HasSubstr("TORCH_ELASTIC_SHUTDOWN_TIMEOUT"));
+  EXPECT_THAT(error_of({"--nnodes=2", "--master-port=1", "--node-rank", "2", "s"}),
+              HasSubstr("--node-rank: 2 is not in 0 to 1"));
+  EXPECT_THAT(error_of({"--nnodes=2", "--rdzv-backend=c10d", "--rdzv-endpoint=h:0", "s"}),
+              HasSubstr("port 0"));
 }
 
 TEST(TorchrunOptions, FiltersAreWordsWithDoubledCommasForCommas) {
-  const auto options = options_of({"--duplicate-stdout-filters", "a,,b,c", "--local-ranks-filter", "0, 2", "s"});
+  const auto options =
+      options_of({"--duplicate-stdout-filters", "a,,b,c", "--local-ranks-filter", "0, 2", "s"});
   EXPECT_THAT(options.stdout_filters, ElementsAre("a,b", "c"));
   EXPECT_TRUE(options.stderr_filters.empty());
   EXPECT_THAT(options.local_ranks_filter, ElementsAre(0, 2));

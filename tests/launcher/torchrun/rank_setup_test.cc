@@ -68,7 +68,10 @@ TEST(RankSetup, AFilteredRankLosesTheConsoleButNotItsFiles) {
 
 TEST(RankSetup, PrefixesKnowRoleAndRanks) {
   const TempDir dir;
-  const Made made = rank_of(dir, {"--role", "t", "--log-line-prefix-template", "${role_name}/${rank}/${local_rank}: ", "s"}, 2);
+  const Made made = rank_of(
+      dir,
+      {"--role", "t", "--log-line-prefix-template", "${role_name}/${rank}/${local_rank}: ", "s"},
+      2);
   EXPECT_EQ(made.out.prefix, "t/10/2: ");
   EXPECT_EQ(made.variables.get("ROLE_NAME"), "t");
 }
@@ -81,7 +84,8 @@ TEST(RankSetup, LocalRankIsFilledIntoAllButTheProgram) {
 
 TEST(RankSetup, AVirtualLocalRankSeesOneDevice) {
   const TempDir dir;
-  const Made made = rank_of(dir, {"--virtual-local-rank", "s"}, 1, {{"CUDA_VISIBLE_DEVICES", "5, 7"}});
+  const Made made =
+      rank_of(dir, {"--virtual-local-rank", "s"}, 1, {{"CUDA_VISIBLE_DEVICES", "5, 7"}});
   EXPECT_EQ(made.variables.get("CUDA_VISIBLE_DEVICES"), "7");
   EXPECT_EQ(made.variables.get("LOCAL_RANK"), "0");
   EXPECT_EQ(device_of_rank(std::nullopt, 3), "3");
@@ -95,7 +99,8 @@ TEST(RankSetup, FilteredLinesOfTeedRanksGoToOneFile) {
   made.out.also("loss 3\n");
   made.out.also("nothing\n");
   made.out.also("an error");
-  EXPECT_EQ(read_file(made.folder.path() / "attempt_0/filtered_stdout.log"), "[default0]:loss 3\n[default0]:an error\n");
+  EXPECT_EQ(read_file(made.folder.path() / "attempt_0/filtered_stdout.log"),
+            "[default0]:loss 3\n[default0]:an error\n");
   EXPECT_FALSE(made.err.also);
 }
 

@@ -8,7 +8,8 @@ namespace {
 using testing::HasSubstr;
 
 TEST(RendezvousConf, ReadsTheTimesAndTheHost) {
-  const auto conf = parse_rendezvous_conf(" join_timeout=60 ,last_call_timeout = 5,timeout=900,is_host=Yes,read_timeout=7");
+  const auto conf = parse_rendezvous_conf(
+      " join_timeout=60 ,last_call_timeout = 5,timeout=900,is_host=Yes,read_timeout=7");
   ASSERT_TRUE(conf) << conf.error().message;
   EXPECT_EQ(conf->join_timeout, seconds(60));
   EXPECT_EQ(conf->last_call_timeout, seconds(5));
@@ -19,7 +20,8 @@ TEST(RendezvousConf, ReadsTheTimesAndTheHost) {
 }
 
 TEST(RendezvousConf, RefusesMissingAndImpossibleValues) {
-  for (const char* text : {"a", "a=", "=1", "a=1,", ",", "join_timeout=0", "join_timeout=x", "is_host=maybe", "store_type=file"})
+  for (const char* text : {"a", "a=", "=1", "a=1,", ",", "join_timeout=0", "join_timeout=x",
+                           "is_host=maybe", "store_type=file"})
     EXPECT_FALSE(parse_rendezvous_conf(text)) << text;
   EXPECT_THAT(parse_rendezvous_conf("a").error().message, HasSubstr("'a' has no value"));
 }

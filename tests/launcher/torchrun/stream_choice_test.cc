@@ -22,7 +22,8 @@ TEST(StreamChoice, AListNamesRanksAndTheOthersHaveNone) {
 }
 
 TEST(StreamChoice, RefusesWhatIsNeither) {
-  for (const char* text : {"", "4", "33", "x", "0:", ":3", "0:4", "0:3,", ",0:3", "0:3;1:3", "-1:3", "0:3:1", "0 :3"})
+  for (const char* text :
+       {"", "4", "33", "x", "0:", ":3", "0:4", "0:3,", ",0:3", "0:3;1:3", "-1:3", "0:3:1", "0 :3"})
     EXPECT_FALSE(parse_stream_choice(text)) << text;
 }
 

@@ -12,10 +12,13 @@ TEST(Template, ReplacesNamesWithAndWithoutBraces) {
   EXPECT_EQ(fill_template("$rank_", kValues), "$rank_");
 }
 
-TEST(Template, TwoDollarsAreOne) { EXPECT_EQ(fill_template("$$rank $$", kValues), "$rank $"); }
+TEST(Template, TwoDollarsAreOne) {
+  EXPECT_EQ(fill_template("$$rank $$", kValues), "$rank $");
+}
 
 TEST(Template, LeavesAloneWhatHasNoValue) {
-  for (const char* text : {"${other}", "$", "${", "${}", "${rank", "$1", "a$", "${ rank}", "$-", ""})
+  for (const char* text :
+       {"${other}", "$", "${", "${}", "${rank", "$1", "a$", "${ rank}", "$-", ""})
     EXPECT_EQ(fill_template(text, kValues), text);
 }
 
