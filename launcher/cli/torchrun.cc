@@ -24,8 +24,8 @@ int run_torchrun(const std::string& called_as, const std::vector<std::string>& a
                  CommandContext& context) {
   const auto options = parse_torchrun_options(args, context.environment);
   if (!options) return refuse(options.error(), context.log);
-  if (!*options) {
-    ::fputs(torchrun_help().c_str(), stdout);
+  if (const auto* answer = std::get_if<TorchrunAnswer>(&*options)) {
+    ::fputs(answer->text.c_str(), stdout);
     return kExitSuccess;
   }
   std::error_code error;
@@ -33,8 +33,9 @@ int run_torchrun(const std::string& called_as, const std::vector<std::string>& a
   if (error)
     return refuse({Error::Kind::kSystem, error.value(), "the working directory is gone"},
                   context.log);
-  auto node = node_for_torchrun(**options, {called_as, cwd, context.environment},
-                                MEGALAUNCH_VERSION, context.log);
+  auto node =
+      node_for_torchrun(std::get<TorchrunOptions>(*options), {called_as, cwd, context.environment},
+                        MEGALAUNCH_VERSION, context.log);
   if (!node) {
     context.log.error("{}", node.error().message);
     return kExitFailure;

@@ -75,14 +75,14 @@ class Parser {
       : specs_(specs), args_(args) {}
 
   Result<ParsedArguments> parse() {
-    while (at_ < args_.size() && !found_.help) {
+    while (at_ < args_.size() && found_.question.empty()) {
       const std::string& arg = args_[at_];
       if (arg == "--" || !looks_like_option(arg)) return take_script();
       ++at_;
       if (auto status = arg.starts_with("--") ? take_long(arg) : take_letters(arg); !status)
         return fail(std::move(status).error());
     }
-    if (!found_.help)
+    if (found_.question.empty())
       return fail(Error::Kind::kUsage,
                   "the script is missing: the following arguments are required: training_script");
     return std::move(found_);
@@ -107,7 +107,7 @@ class Parser {
     auto spec = find_long(name);
     if (!spec) return fail(std::move(spec).error());
     if (*spec == nullptr) {
-      found_.help = true;
+      found_.question = "help";
       return {};
     }
     std::optional<std::string> attached;
@@ -139,7 +139,7 @@ class Parser {
   Status take_letters(const std::string& arg) {
     for (size_t i = 1; i < arg.size(); ++i) {
       if (arg[i] == 'h') {
-        found_.help = true;
+        found_.question = "help";
         return {};
       }
       const auto spec = std::find_if(specs_.begin(), specs_.end(), [&](const ArgumentSpec& each) {
@@ -179,6 +179,7 @@ class Parser {
                   shown(spec), value, fmt::join(spec.choices, ", "));
     found_.values[std::string(spec.name)] = std::move(value);
     found_.given.emplace(spec.name);
+    if (spec.is_question) found_.question = spec.name;
     return {};
   }
 
@@ -219,7 +220,7 @@ Result<ParsedArguments> parse_arguments(std::span<const ArgumentSpec> specs,
                                         const std::vector<std::string>& args,
                                         const Variables& environment) {
   auto parsed = Parser(specs, args).parse();
-  if (!parsed || parsed->help) return parsed;
+  if (!parsed || !parsed->question.empty()) return parsed;
   for (const ArgumentSpec& spec : specs) {
     const std::string name(spec.name);
     if (parsed->values.contains(name)) continue;

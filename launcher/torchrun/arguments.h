@@ -23,6 +23,7 @@ struct ArgumentSpec {
   bool from_environment = true;           ///< PET_<NAME> stands in for the option
   std::string_view value_name;
   std::string_view help;
+  bool is_question = false;  ///< asks for an answer instead of a run, as --help does
 };
 
 /// A command line taken apart.
@@ -32,7 +33,8 @@ struct ParsedArguments {
   std::set<std::string, std::less<>> given;  ///< names on the command line or in PET_*
   std::string script;
   std::vector<std::string> script_args;
-  bool help = false;  ///< -h or --help was met; nothing behind it was looked at
+  std::string question;  ///< the name of an option that is one, or "help"; nothing behind it was
+                         ///< looked at, and only its own value is there
 
   /// The value of an option that the specs have.
   const std::string& text(std::string_view name) const { return values.find(name)->second; }

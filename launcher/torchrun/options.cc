@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "launcher/gang/evidence.h"
+#include "launcher/torchrun/completion.h"
 #include "launcher/torchrun/option_table.h"
 
 namespace megalaunch {
@@ -207,22 +208,6 @@ Status read_rest(const ParsedArguments& parsed, const Variables& environment,
   return {};
 }
 
-}  // namespace
-
-Result<std::optional<TorchrunOptions>> parse_torchrun_options(const std::vector<std::string>& args,
-                                                              const Variables& environment) {
-  const auto parsed = parse_arguments(torchrun_options(), args, environment);
-  if (!parsed) return fail(parsed.error());
-  if (parsed->help) return std::nullopt;
-  TorchrunOptions options;
-  for (const Status& status :
-       {read_nodes(*parsed, options), read_place(*parsed, options), read_script(*parsed, options),
-        read_logs(*parsed, environment, options), read_course(*parsed, environment, options),
-        read_rest(*parsed, environment, options)})
-    if (!status) return fail(status.error());
-  return options;
-}
-
 std::string torchrun_help() {
   return "usage: torchrun [options] script [script arguments]\n\n"
          "Start, watch and restart the ranks of a distributed job: megalaunch with torchrun's "
@@ -230,6 +215,24 @@ std::string torchrun_help() {
          "Options may be spelled with dashes or underscores, and come from PET_<OPTION> too.\n"
          "docs/torchrun.md says where it differs from torchrun.\n\n" +
          describe_arguments(torchrun_options());
+}
+
+}  // namespace
+
+Result<std::variant<TorchrunOptions, TorchrunAnswer>> parse_torchrun_options(
+    const std::vector<std::string>& args, const Variables& environment) {
+  const auto parsed = parse_arguments(torchrun_options(), args, environment);
+  if (!parsed) return fail(parsed.error());
+  if (parsed->question == "help") return TorchrunAnswer{torchrun_help()};
+  if (!parsed->question.empty())
+    return TorchrunAnswer{completion_script(torchrun_options(), parsed->text(parsed->question))};
+  TorchrunOptions options;
+  for (const Status& status :
+       {read_nodes(*parsed, options), read_place(*parsed, options), read_script(*parsed, options),
+        read_logs(*parsed, environment, options), read_course(*parsed, environment, options),
+        read_rest(*parsed, environment, options)})
+    if (!status) return fail(status.error());
+  return options;
 }
 
 Result<int> ranks_on_node(const std::string& text, int gpus, int cpus) {

@@ -3,6 +3,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "env/clock.h"
@@ -55,14 +56,16 @@ struct TorchrunOptions {
   bool to_dev_null() const { return log_dir == "/dev/null"; }
 };
 
-/// A command line as torchrun takes it, or nothing when it asks for help. Errors: kUsage for what
-/// argparse refuses (exit 2), kRefused for what torchrun refuses later (exit 1), and for what makes
-/// no sense in a native launcher; the message says why.
-Result<std::optional<TorchrunOptions>> parse_torchrun_options(const std::vector<std::string>& args,
-                                                              const Variables& environment);
+/// What a command line that starts nothing wants to have printed: --help, --print-completion.
+struct TorchrunAnswer {
+  std::string text;
+};
 
-/// What --help prints.
-std::string torchrun_help();
+/// A command line as torchrun takes it. Errors: kUsage for what argparse refuses (exit 2), kRefused
+/// for what torchrun refuses later (exit 1), and for what makes no sense in a native launcher; the
+/// message says why.
+Result<std::variant<TorchrunOptions, TorchrunAnswer>> parse_torchrun_options(
+    const std::vector<std::string>& args, const Variables& environment);
 
 /// How many ranks `text` (--nproc-per-node) stands for on a machine with so many usable GPUs and
 /// CPUs.

@@ -113,8 +113,8 @@ TEST(Arguments, ErrorsNameTheOptionTheValueAndTheVariable) {
 
 TEST(Arguments, HelpNeedsNoScript) {
   for (const char* spelled : {"-h", "--help", "--he"})
-    EXPECT_TRUE(parse({spelled})->help) << spelled;
-  EXPECT_FALSE(parse({"s", "--help"})->help);
+    EXPECT_EQ(parse({spelled})->question, "help") << spelled;
+  EXPECT_EQ(parse({"s", "--help"})->question, "");
 }
 
 TEST(Arguments, WholeNumbersAreReadAsPythonReadsThem) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include "launcher/torchrun/option_table.h"
+
 namespace megalaunch {
 namespace {
 
@@ -13,13 +15,17 @@ TorchrunOptions options_of(std::vector<std::string> args,
                            std::map<std::string, std::string> environment = {}) {
   auto parsed = parse_torchrun_options(args, Variables(std::move(environment)));
   EXPECT_TRUE(parsed) << parsed.error().message;
-  return parsed && *parsed ? **parsed : TorchrunOptions();
+  return parsed ? std::get<TorchrunOptions>(*std::move(parsed)) : TorchrunOptions();
 }
 
 std::string error_of(std::vector<std::string> args,
                      std::map<std::string, std::string> environment = {}) {
   const auto parsed = parse_torchrun_options(args, Variables(std::move(environment)));
   return parsed ? "" : parsed.error().message;
+}
+
+std::string answer_to(const std::vector<std::string>& args) {
+  return std::get<TorchrunAnswer>(parse_torchrun_options(args, Variables()).value()).text;
 }
 
 TEST(TorchrunOptions, AScriptAloneRunsOnceOnAFreePort) {
@@ -132,9 +138,19 @@ TEST(TorchrunOptions, UnknownSignalsAreLeftOutWithANote) {
 }
 
 TEST(TorchrunOptions, HelpListsEveryOption) {
-  EXPECT_FALSE(parse_torchrun_options({"--help"}, Variables()).value());
-  EXPECT_THAT(torchrun_help(), HasSubstr("--nproc-per-node"));
-  EXPECT_THAT(torchrun_help(), HasSubstr("-t, --tee"));
+  const std::string help = answer_to({"--help"});
+  EXPECT_THAT(help, HasSubstr("--nproc-per-node"));
+  EXPECT_THAT(help, HasSubstr("-t, --tee"));
+}
+
+TEST(TorchrunOptions, PrintCompletionNeedsNoScriptAndKnowsEveryOption) {
+  for (const char* shell : {"bash", "zsh", "tcsh"}) {
+    const std::string script = answer_to({"--print_completion", shell});
+    for (const ArgumentSpec& spec : torchrun_options())
+      EXPECT_THAT(script, HasSubstr(std::string(spec.name))) << shell;
+    EXPECT_THAT(script, HasSubstr("spawn fork forkserver")) << shell;
+  }
+  EXPECT_THAT(error_of({"--print-completion", "fish"}), HasSubstr("bash, zsh, tcsh"));
 }
 
 TEST(RanksOnNode, NumbersAndWords) {

@@ -20,7 +20,7 @@ struct Made {
 Made rank_of(const TempDir& dir, std::vector<std::string> args, int local_rank,
              std::map<std::string, std::string> inherited = {}) {
   args.insert(args.begin(), {"--log-dir", dir.path().string()});
-  const auto options = **parse_torchrun_options(args, Variables());
+  const auto options = std::get<TorchrunOptions>(*parse_torchrun_options(args, Variables()));
   auto folder = RunFolder::make(options.log_dir, "id", "/", Variables()).value();
   const RankHooks hooks = rank_hooks(options, folder, {});
   const RankFiles files = hooks.files(0, local_rank).value();
