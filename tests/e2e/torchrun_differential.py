@@ -13,12 +13,12 @@ from lib import launchers  # noqa: E402
 
 
 class Case:
-    """`args` for torch 2; `old` for 1.13 (None: the same, False: not for it). `same_kind` False: the exit status differs
-    on purpose."""
+    """`args` for torch 2, from version `since` on; `old` for 1.13 (None: the same, False: not for it). `expect`: how it ends
+    under both."""
 
-    def __init__(self, name, args, env=None, stdin="", old=False, expect=None, skip_environment=()):
+    def __init__(self, name, args, env=None, stdin="", old=False, expect=None, since=(2, 0)):
         self.name, self.args, self.env, self.stdin = name, args.split() if isinstance(args, str) else args, env, stdin
-        self.old, self.expect, self.skip_environment = old, expect, skip_environment
+        self.old, self.expect, self.since = old, expect, since
 
 
 LOGS = "--log-dir logs "
@@ -109,6 +109,12 @@ CASES = [
     Case("a role in the prefix", LOGS + "--role trainer --nproc-per-node 2 -t 3 probe.py", old=OLD + "--role trainer --nproc_per_node 2 probe.py"),
     Case("a prefix template", LOGS + "--role trainer --nproc-per-node 2 -t 3 probe.py",
          env={"TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "<${role_name}|${rank}|${local_rank}|${x}>"}),
+    Case("a prefix template as an option", LOGS + "--nproc-per-node 2 -t 3 --log-line-prefix-template ${rank}/${local_rank}: probe.py",
+         since=(2, 14)),
+    Case("a prefix template with the host", LOGS + "-t 3 --log_line_prefix_template=${hostname}|${role_name}| probe.py", since=(2, 14)),
+    Case("a prefix template as an option over the variable", LOGS + "-t 3 --log-line-prefix-template option: probe.py",
+         env={"TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "variable:"}, since=(2, 14)),
+    Case("completion for a shell that is none", "--print-completion fish", expect="usage", since=(2, 14)),
     Case("a console filter", LOGS + "--nproc-per-node 3 -t 0:3,1:3 --local-ranks-filter 1,2 probe.py"),
     Case("a console filter without files", LOGS + "--nproc-per-node 2 --local-ranks-filter 0 probe.py"),
     Case("duplicated lines", LOGS + "--nproc-per-node 2 -t 3 --duplicate-stdout-filters apple,,,out --duplicate-stderr-filters err probe.py"),
@@ -168,9 +174,9 @@ def differences(case, theirs, mine):
 
 def cases_for(launcher):
     if launcher.version >= (2, 12):
-        return CASES
+        return [c for c in CASES if c.since <= launcher.version]
     new = launcher.version >= (2, 0)
-    old = [c for c in CASES if (new and "--shutdown-timeout" not in c.args) or (not new and c.old is not False)]
+    old = [c for c in CASES if (new and c.since <= launcher.version and "--shutdown-timeout" not in c.args) or (not new and c.old is not False)]
     return [with_port(Case(c.name, c.args if new else c.old, c.env, c.stdin, expect=c.expect), 29700 + i) for i, c in enumerate(old)]
 
 
