@@ -23,6 +23,9 @@ PRELUDE = """
     import datetime, os, signal, sys
     import torch, torch.distributed as dist
     rank = int(os.environ["RANK"])
+    # Debian's builds ask for libuv and have none, unless they are told.
+    no_libuv = {"use_libuv": False} if "+debian" in torch.__version__ else {}
+    if no_libuv: os.environ["USE_LIBUV"] = "0"
     def join(seconds=60):
         dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=seconds))
         tensor = torch.ones(4)
@@ -65,8 +68,9 @@ class Ranks:
         port = free_port()
         self.store = None
         if store:
-            keep = ("import datetime, sys, time, torch.distributed as d\n"
-                    "s = d.TCPStore('127.0.0.1', int(sys.argv[1]), None, True, wait_for_workers=False)\n"
+            keep = ("import datetime, sys, time, torch, torch.distributed as d\n"
+                    "no_libuv = {'use_libuv': False} if '+debian' in torch.__version__ else {}\n"
+                    "s = d.TCPStore('127.0.0.1', int(sys.argv[1]), None, True, wait_for_workers=False, **no_libuv)\n"
                     "print('up', flush=True)\ntime.sleep(600)")
             self.store = subprocess.Popen([python, "-c", keep, str(port)], stdout=subprocess.PIPE, text=True)
             self.store.stdout.readline()
@@ -192,7 +196,7 @@ class ProvokedCauses(unittest.TestCase):
 
     def test_the_store_dies_while_ranks_wait_in_it(self):
         script = ("store = dist.TCPStore('127.0.0.1', int(os.environ['MASTER_PORT']), None, False,\n"
-                  "    timeout=datetime.timedelta(seconds=60))\nprint('joined', flush=True)\nstore.get('never')")
+                  "    timeout=datetime.timedelta(seconds=60), **no_libuv)\nprint('joined', flush=True)\nstore.get('never')")
         def kill(ranks):
             ranks.wait_until_printed("joined")
             ranks.store.kill()
@@ -202,7 +206,7 @@ class ProvokedCauses(unittest.TestCase):
 
     def test_no_store_at_all(self):
         script = ("dist.TCPStore('127.0.0.1', int(os.environ['MASTER_PORT']), None, False,\n"
-                  "    timeout=datetime.timedelta(seconds=2))")
+                  "    timeout=datetime.timedelta(seconds=2), **no_libuv)")
         for found in self.provoke(script, store=False):
             self.check(found, "store", True)
 

@@ -102,8 +102,9 @@ class Launcher:
         self.name, self.argv, self.python, self.version = name, argv, str(python), version
 
     def environment(self, folder, extra):
-        # The same interpreter for the ranks of both.
-        return {**agents.clean_environment(), "PROBE_DIR": str(folder / "probe"), "PYTHON_EXEC": self.python, **extra}
+        # The same interpreter for the ranks of both. Debian's builds from 2.4 on start only when they are told to do without libuv.
+        told = {"USE_LIBUV": "0"} if "debian" in self.name and self.version >= (2, 4) else {}
+        return {**agents.clean_environment(), "PROBE_DIR": str(folder / "probe"), "PYTHON_EXEC": self.python, **told, **extra}
 
     def prepare(self, folder):
         for name in ("probe", "logs"):
