@@ -135,6 +135,7 @@ Leader::Options leader_for(const PlannedJob& planned, const Agent::Options& agen
   leader.version = agent.version;
   leader.job = agent.job;
   leader.key = agent.key;
+  leader.heartbeat_timeout = agent.heartbeat_timeout;
   leader.run_name = job.name;
   leader.log_dir = planned.plan->log_dir;
   leader.record = record_of(planned);
@@ -180,6 +181,7 @@ Result<NodeOptions> node_for_job(const PlannedJob& planned, const Variables& env
   agent.master_addr = plan.endpoint.host;
   agent.node_rank = plan.node_rank;
   agent.join_timeout = job.launch.join_timeout;
+  agent.heartbeat_timeout = job.launch.heartbeat_timeout;
   agent.ranks = plan.ranks_per_node;
   agent.environment = std::move(inherited);
   agent.grace = job.restart.grace;

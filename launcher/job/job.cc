@@ -49,6 +49,12 @@ void read_launch(Section launch, Job::Launch& into) {
     }
   }
   if (auto timeout = launch.duration("join_timeout")) into.join_timeout = in_seconds(*timeout);
+  if (auto timeout = launch.duration("heartbeat_timeout")) {
+    if (*timeout < std::chrono::seconds(1))
+      launch.complain("heartbeat_timeout",
+                      "must be 1s or more: a busy machine is silent for parts of a second");
+    into.heartbeat_timeout = *timeout;
+  }
   if (auto file = launch.text("key_file")) into.key_file = *file;
   launch.finish();
 }

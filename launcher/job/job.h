@@ -32,7 +32,8 @@ struct Job {
     std::optional<int> ranks_per_node;
     std::optional<std::string> endpoint;  ///< host:port of node 0's agent
     std::chrono::seconds join_timeout{600};
-    std::optional<std::filesystem::path> key_file;  ///< the job key; else MEGALAUNCH_JOB_KEY
+    std::chrono::milliseconds heartbeat_timeout{5000};  ///< a node that is silent so long is lost
+    std::optional<std::filesystem::path> key_file;      ///< the job key; else MEGALAUNCH_JOB_KEY
   };
   struct Restart {
     int max = 3;

@@ -94,6 +94,20 @@ class Network:
         """Pulls or plugs the node's cable."""
         ip("-n", self._switch, "link", "set", f"port{node}", "up" if up else "down")
 
+    def deafen(self, node, *sources, verdict="drop"):
+        """The node no longer hears those nodes, though they may hear it; verdict "reset" answers their TCP with a reset."""
+        to = "reject with tcp reset" if verdict == "reset" else verdict
+        tcp = "meta l4proto tcp " if verdict == "reset" else ""
+        rules = "".join(f"ip saddr {self.address(source)} {tcp}{to}\n" for source in sources)
+        self._nft(node, f"add table ip faults\nadd chain ip faults heard {{ type filter hook input priority 0; }}\n"
+                        + "".join(f"add rule ip faults heard {rule}\n" for rule in rules.splitlines()))
+
+    def heal(self, node):
+        self._nft(node, "delete table ip faults\n")
+
+    def _nft(self, node, text):
+        subprocess.run(["ip", "netns", "exec", self.namespace(node), "nft", "-f", "-"], input=text, text=True, check=True)
+
     def close(self):
         atexit.unregister(self.close)
         for node in range(len(self._inodes)):

@@ -55,7 +55,7 @@ platform: tianqing
 workdir: /mnt/project
 output: out
 env: {NCCL_DEBUG: WARN, STEPS: 007, EMPTY: }
-launch: {nodes: 2, ranks_per_node: 8, endpoint: "head:29500", join_timeout: 2m, key_file: key}
+launch: {nodes: 2, ranks_per_node: 8, endpoint: "head:29500", join_timeout: 2m, heartbeat_timeout: 20s, key_file: key}
 command: [python3, train.py, --lr, 1e-5, --flag, "a b"]
 prepare:
   - {run: [mc, cp, a, b], on: each, timeout: 2h}
@@ -74,6 +74,7 @@ logs: {dir: mylogs, console: {ranks: [0, -1]}}
   EXPECT_EQ(job.launch.ranks_per_node, 8);
   EXPECT_EQ(job.launch.endpoint, "head:29500");
   EXPECT_EQ(job.launch.join_timeout, 120s);
+  EXPECT_EQ(job.launch.heartbeat_timeout, 20s);
   EXPECT_EQ(job.launch.key_file, "key");
   EXPECT_THAT(job.command, ElementsAre("python3", "train.py", "--lr", "1e-5", "--flag", "a b"));
   ASSERT_EQ(job.prepare.size(), 2u);
