@@ -27,7 +27,6 @@ Variables rank_environment(const Variables& inherited, const RankPlace& place) {
   variables.set("TORCHELASTIC_USE_AGENT_STORE", "True");
   variables.set("TORCHELASTIC_ERROR_FILE", place.error_file.string());
   set_default(nccl_error_handling_variable(place.torch), "1");
-  if (must_refuse_libuv(place.torch)) set_default("USE_LIBUV", "0");
   if (place.local_world_size > 1) set_default("OMP_NUM_THREADS", "1");
   return variables;
 }

@@ -57,8 +57,7 @@ std::vector<fs::path> library_folders(const fs::path& program, const fs::path& p
       if (with_user && home && !environment.get_nonempty("PYTHONNOUSERSITE"))
         folders.push_back(fs::path(*home) / ".local" / "lib" / name / "site-packages");
       // Debian's order for the system's interpreter.
-      if (prefix == "/usr")
-        folders.push_back(fs::path("/usr/local") / lib / name / "dist-packages");
+      if (prefix == "/usr") folders.push_back(fs::path("/usr/local") / lib / name / "dist-packages");
       folders.push_back(prefix / lib / name / "site-packages");
       folders.push_back(prefix / lib / name / "dist-packages");
     }
@@ -95,7 +94,6 @@ std::optional<TorchVersion> parse_torch_version(std::string_view text) {
   if (major.ec != std::errc() || major.ptr == end || *major.ptr != '.') return std::nullopt;
   const auto minor = std::from_chars(major.ptr + 1, end, version.minor);
   if (minor.ec != std::errc()) return std::nullopt;
-  version.has_libuv = text.find("+debian") == text.npos;
   return version;
 }
 
@@ -116,10 +114,6 @@ std::optional<TorchVersion> installed_torch(const fs::path& program, const Varia
 std::string_view nccl_error_handling_variable(std::optional<TorchVersion> torch) {
   return torch && *torch < TorchVersion{2, 2} ? "NCCL_ASYNC_ERROR_HANDLING"
                                               : "TORCH_NCCL_ASYNC_ERROR_HANDLING";
-}
-
-bool must_refuse_libuv(std::optional<TorchVersion> torch) {
-  return torch && !torch->has_libuv && *torch >= TorchVersion{2, 4};
 }
 
 }  // namespace megalaunch

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
-#include <utility>
 
 #include "env/variables.h"
 
@@ -14,15 +13,10 @@ namespace megalaunch {
 struct TorchVersion {
   int major = 0;
   int minor = 0;
-  bool has_libuv = true;  ///< false: a build of Debian's, without torch's libuv store
-
-  bool operator==(const TorchVersion&) const = default;
-  auto operator<=>(const TorchVersion& other) const {
-    return std::pair(major, minor) <=> std::pair(other.major, other.minor);
-  }
+  auto operator<=>(const TorchVersion&) const = default;
 };
 
-/// "2.13.0+cu130" and "1.13.0a0" give {2, 13} and {1, 13}; "2.6.0+debian" has no libuv.
+/// "2.13.0+cu130" and "1.13.0a0" give {2, 13} and {1, 13}.
 std::optional<TorchVersion> parse_torch_version(std::string_view text);
 
 /// The torch that `program`, a Python interpreter, would import in this environment: read from
@@ -34,9 +28,5 @@ std::optional<TorchVersion> installed_torch(const std::filesystem::path& program
 
 /// The variable that makes NCCL errors end a rank: torch renamed it in 2.2.
 std::string_view nccl_error_handling_variable(std::optional<TorchVersion> torch);
-
-/// Whether ranks must be told USE_LIBUV=0: from 2.4 on torch asks for libuv even where it was built
-/// without, and then ends ("use_libuv was requested but PyTorch was build without libuv support").
-bool must_refuse_libuv(std::optional<TorchVersion> torch);
 
 }  // namespace megalaunch

@@ -238,6 +238,16 @@ def reduce_gradients(parameters, loss, stop_asked):
     return float(flat[-2]), float(flat[-1]) > 0
 
 
+def meet(backend, timeout):
+    """All ranks meet in the launcher's store. Debian 13 builds torch without libuv, which init_process_group asks for
+    whatever it is told: there, the ranks open the store themselves."""
+    place = {}
+    if "+debian" in torch.__version__:
+        store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size, False, timeout, use_libuv=False)
+        place = {"store": store, "rank": rank, "world_size": world_size}
+    dist.init_process_group(backend, timeout=timeout, **place)
+
+
 def main():
     torch.set_num_threads(1)
     use_gpu = args.backend != "gloo" and torch.cuda.is_available() and torch.cuda.device_count() >= local_world_size
@@ -245,7 +255,7 @@ def main():
     if use_gpu:
         torch.cuda.set_device(device)
     backend = args.backend if args.backend != "auto" else ("nccl" if use_gpu else "gloo")
-    dist.init_process_group(backend, timeout=timedelta(seconds=args.timeout))
+    meet(backend, timedelta(seconds=args.timeout))
     stop = {"asked": False}
     if args.exit_signal_handler:
         signal.signal(signal.SIGTERM, lambda *_: stop.update(asked=True))

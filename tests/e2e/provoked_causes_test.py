@@ -23,11 +23,15 @@ PRELUDE = """
     import datetime, os, signal, sys
     import torch, torch.distributed as dist
     rank = int(os.environ["RANK"])
-    # Debian's builds ask for libuv and have none, unless they are told.
+    # Debian 13's torch was built without libuv, which init_process_group asks for.
     no_libuv = {"use_libuv": False} if "+debian" in torch.__version__ else {}
-    if no_libuv: os.environ["USE_LIBUV"] = "0"
     def join(seconds=60):
-        dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=seconds))
+        limit, world = datetime.timedelta(seconds=seconds), int(os.environ["WORLD_SIZE"])
+        agents = os.environ["TORCHELASTIC_USE_AGENT_STORE"] == "True"
+        place = {"rank": rank, "world_size": world, "store": dist.TCPStore(
+            os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, rank == 0 and not agents, limit,
+            **no_libuv)} if no_libuv else {}
+        dist.init_process_group("gloo", timeout=limit, **place)
         tensor = torch.ones(4)
         dist.all_reduce(tensor)
         print("joined", flush=True)

@@ -102,9 +102,8 @@ class Launcher:
         self.name, self.argv, self.python, self.version = name, argv, str(python), version
 
     def environment(self, folder, extra):
-        # The same interpreter for the ranks of both. Debian's builds from 2.4 on start only when they are told to do without libuv.
-        told = {"USE_LIBUV": "0"} if "debian" in self.name and self.version >= (2, 4) else {}
-        return {**agents.clean_environment(), "PROBE_DIR": str(folder / "probe"), "PYTHON_EXEC": self.python, **told, **extra}
+        # The same interpreter for the ranks of both.
+        return {**agents.clean_environment(), "PROBE_DIR": str(folder / "probe"), "PYTHON_EXEC": self.python, **extra}
 
     def prepare(self, folder):
         for name in ("probe", "logs"):
@@ -130,11 +129,12 @@ def ours(folder, python, version):
 
 
 def real(python):
-    """torch's own for an interpreter, or None when that has no torch."""
+    """torch's own for an interpreter, or None when that has no torch, or one whose torchrun cannot start anything: Debian 13
+    builds it without libuv, which it asks for."""
     if not shutil.which(str(python)):
         return None
     probe = subprocess.run([str(python), "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True)
-    if probe.returncode != 0:
+    if probe.returncode != 0 or "+debian" in probe.stdout:
         return None
     version = tuple(int(n) for n in re.findall(r"\d+", probe.stdout)[:2])
     return Launcher(f"torchrun {probe.stdout.strip()}", [str(python), "-m", "torch.distributed.run"], python, version)
