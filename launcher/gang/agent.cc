@@ -36,6 +36,8 @@ constexpr size_t kAllTails = 64U << 20;
 constexpr size_t kSmallestTail = 4096;
 /// What they may be together in one message of one node, before JSON's escapes make them longer.
 constexpr size_t kNodeTails = kMaxFrame / 4;
+/// Between two messages about one rank that is stopped and goes on again and again (cpulimit).
+constexpr seconds kPauseNoticeEvery{10};
 
 }  // namespace
 
@@ -199,8 +201,10 @@ struct Agent::State : std::enable_shared_from_this<State> {
     }
     RankGroup::Events events;
     events.on_exit = [this](const RankExit& exit) { note_exit(exit); };
-    group =
-        std::make_unique<RankGroup>(context, reaper, clock, log, options.marker, std::move(events));
+    events.on_pause = [this](const RankPause& pause) { note_pause(pause); };
+    paused_ranks.clear();
+    group = std::make_unique<RankGroup>(context, reaper, clock, log, options.marker,
+                                        std::move(events), options.pause_limit);
     if (auto started = group->start(specs); !started) return started;
     for (const RankSpec& spec : specs) follow(spec);
     const auto pids = group->pids();
@@ -316,6 +320,36 @@ struct Agent::State : std::enable_shared_from_this<State> {
         pump.end_of_sources();
         send(SucceededNews{generation});
       });
+  }
+
+  void note_pause(const RankPause& pause) {
+    PausedRank& known = paused_ranks[pause.rank];
+    if (pause.signal != 0) {
+      const SteadyTime now = clock.steady();
+      known.told = !known.told_at || now - *known.told_at >= kPauseNoticeEvery;
+      if (known.told) known.told_at = now;
+    }
+    if (!known.told) return;
+    const std::string who =
+        fmt::format("rank {} (local rank {}, pid {}) on node {} ({})", pause.rank, pause.local_rank,
+                    pause.pid, welcome->node_rank, host_name());
+    NoticeNews notice;
+    if (pause.signal == 0) {
+      notice = {"continued", fmt::format("{} goes on after {:.1f} s", who,
+                                         std::chrono::duration<double>(pause.lasted).count())};
+    } else {
+      notice = {"paused",
+                fmt::format("{} was stopped by {} ({}) and waits for SIGCONT{}", who,
+                            signal_name(pause.signal), pause.signal, what_comes_of_a_pause())};
+    }
+    log.warn("{}", notice.text);
+    send(notice);
+  }
+
+  std::string what_comes_of_a_pause() const {
+    if (options.pause_limit == milliseconds(0)) return "; the others wait for it";
+    return fmt::format("; unless that comes within {:g} s, the rank counts as failed",
+                       std::chrono::duration<double>(options.pause_limit).count());
   }
 
   /// Stops the ranks, if there are any, and then calls `done`.
@@ -434,8 +468,13 @@ struct Agent::State : std::enable_shared_from_this<State> {
   int world_size = 0;
   std::unique_ptr<RankGroup>
       group;  ///< of the generation; null before the first and when it could not be started
-  std::vector<RankExit> exits;        ///< in the order in which they happened
-  std::optional<Evidence> unstarted;  ///< why the ranks of the generation could not be started
+  struct PausedRank {
+    bool told = false;  ///< of the present pause, if there is one
+    std::optional<SteadyTime> told_at;
+  };
+  std::map<int, PausedRank> paused_ranks;  ///< of the generation, by rank
+  std::vector<RankExit> exits;             ///< in the order in which they happened
+  std::optional<Evidence> unstarted;       ///< why the ranks of the generation could not be started
   std::vector<Evidence>
       last_evidence;  ///< what was said about the last generation that was stopped
   std::optional<int64_t> oom_kills_before;

@@ -52,8 +52,9 @@ class Agent {
     Variables environment;          ///< what ranks inherit
     std::string marker;             ///< NAME=VALUE, unique to this agent; see RankGroup
     std::optional<uint64_t>
-        open_files;              ///< soft limit of open files for ranks; nothing: this process's
-    milliseconds grace{30'000};  ///< when this agent has to stop its ranks by itself
+        open_files;               ///< soft limit of open files for ranks; nothing: this process's
+    milliseconds grace{30'000};   ///< when this agent has to stop its ranks by itself
+    milliseconds pause_limit{0};  ///< a rank stopped by a signal for so long has failed; 0: never
 
     /// Whether the console shows a stream of a rank, of so many ranks.
     std::function<bool(int rank, int world_size, Console::Stream)> on_console;

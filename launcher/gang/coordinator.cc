@@ -472,6 +472,12 @@ void Coordinator::hear_of(int rank, const InterruptedNews& news) {
   }
 }
 
+void Coordinator::hear_of(int rank, const NoticeNews& news) {
+  record(news.event, news.text);
+  for (const auto& [other, node] : nodes_)
+    if (other != rank) send(other, TellOrder{news.text});  // its own console has it already
+}
+
 // --- actions
 
 void Coordinator::send(int node, Order order) {

@@ -149,6 +149,7 @@ class Coordinator {
   void hear_of(int node, const StoppedNews& news);
   void hear_of(int node, const PreparedNews& news);
   void hear_of(int node, const InterruptedNews& news);
+  void hear_of(int node, const NoticeNews& news);
 
   void send(int node, Order order);
   void send_all(const Order& order);

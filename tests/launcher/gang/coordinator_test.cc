@@ -20,6 +20,19 @@ MemberDetails details_of(const std::string& host, std::optional<int> node_rank =
   return details;
 }
 
+TEST(Coordinator, ANoticeIsKeptAndToldToAllOtherNodes) {
+  Gang gang(3);
+  gang.run();
+  gang.coordinator.hear(1, NoticeNews{"paused", "rank 1 was stopped"});
+  gang.take();
+  EXPECT_THAT(gang.receivers<TellOrder>(), ElementsAre(0, 2));
+  const auto records = gang.all<Coordinator::Record>();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].event, "paused");
+  EXPECT_EQ(records[0].detail, "rank 1 was stopped");
+  EXPECT_EQ(gang.coordinator.phase(), Phase::kRunning);
+}
+
 // --- gathering
 
 TEST(Coordinator, StartsNothingBeforeEveryNodeIsHere) {  // GC-1
