@@ -10,6 +10,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <cerrno>
 
+#include "launcher/gang/find_place.h"
 #include "launcher/ranks/process_tree.h"
 #include "launcher/ranks/reaper.h"
 #include "launcher/ranks/warden.h"
@@ -19,6 +20,9 @@ namespace megalaunch {
 namespace {
 
 namespace asio = boost::asio;
+
+constexpr int kSignalExitBase = 128;
+constexpr int kExitNodesMissing = 145;
 
 /// Descriptors 0 to 2 must exist, or the first socket would become somebody's standard output.
 void open_standard_descriptors() {
@@ -86,6 +90,21 @@ Result<int> run_node(NodeOptions options) {
       preparer.run(std::move(*work), std::move(done));
     };
 
+  if (options.leader && options.undecided && !options.undecided->endpoint_host.empty()) {
+    auto place =
+        find_place(options.undecided->endpoint_host, options.agent.join_timeout, stopping, log);
+    if (!place || place->interrupted_by) {
+      if (!place) log.error("{}", place.error().message);
+      warden->dismiss();
+      pump.finish(options.console_patience);
+      return place ? kSignalExitBase + *place->interrupted_by : kExitNodesMissing;
+    }
+    if (!place->here) {
+      options.leader.reset();
+      options.agent.node_rank = options.undecided->node_rank;
+    }
+  }
+
   std::optional<int> agent_code, leader_code;
   bool leads = options.leader.has_value();
   const auto stop_when_over = [&] {
@@ -102,9 +121,10 @@ Result<int> run_node(NodeOptions options) {
       leader = std::move(*started);
       options.agent.leader_host = "127.0.0.1";
       options.agent.leader_port = leader->port();
-    } else if (options.join_if_port_taken && started.error().code == EADDRINUSE) {
+    } else if (options.undecided && options.undecided->join_if_port_taken &&
+               started.error().code == EADDRINUSE) {
       leads = false;
-      options.agent.node_rank = options.join_if_port_taken->node_rank;
+      options.agent.node_rank = options.undecided->node_rank;
     } else {
       pump.finish(options.console_patience);
       return fail(std::move(started).error());
