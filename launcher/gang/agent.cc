@@ -18,6 +18,7 @@
 #include "launcher/ranks/log_pump.h"
 #include "launcher/ranks/program.h"
 #include "launcher/ranks/rank_group.h"
+#include "launcher/results/gpu_monitor.h"
 #include "rendezvous/gang/frame.h"
 #include "rendezvous/gang/gang_client.h"
 
@@ -51,7 +52,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
         pump(pump_ref),
         options(std::move(options_value)),
         finished(std::move(on_finished)),
-        interrupt_timer(io) {}
+        interrupt_timer(io),
+        gpu_timer(io) {}
 
   // --- the channel
 
@@ -165,6 +167,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
     world_size = order.world_size;
     exits.clear();
     stopping = false;
+    generation_started = clock.steady();
+    gpu_wait_began.reset();
     group.reset();
     oom_kills_before = count_oom_kills();
     if (options.monitor) options.monitor->begin_generation(generation, world_size);
@@ -360,7 +364,40 @@ struct Agent::State : std::enable_shared_from_this<State> {
     group->stop(grace, std::move(done), same_signal ? *interrupted : SIGTERM);
   }
 
+  /// The ranks are gone, but the driver may still be clearing up after one of them.
+  std::optional<GpuHolder> held_gpu() const {
+    if (!options.gpus.holders || !group ||
+        clock.steady() - generation_started < options.gpus.after_life_of)
+      return std::nullopt;
+    for (const GpuHolder& holder : options.gpus.holders())
+      if (group->had(holder.pid)) return holder;
+    return std::nullopt;
+  }
+
+  /// Calls report_stopped() again in a moment, unless patience is over.
+  bool waits_for(const GpuHolder& holder) {
+    constexpr milliseconds kLookAgain{50};
+    const SteadyTime now = clock.steady();
+    if (!gpu_wait_began) {
+      gpu_wait_began = now;
+      log.warn("waiting for the driver to release GPU {}, which process {} held", holder.gpu,
+               holder.pid);
+    }
+    if (now - *gpu_wait_began >= options.gpus.patience) {
+      log.error("GPU {} is still held by process {}, which has ended; going on without waiting",
+                holder.gpu, holder.pid);
+      return false;
+    }
+    gpu_timer.expires_after(kLookAgain);
+    gpu_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (!error && self && !self->leaving) self->report_stopped();
+    });
+    return true;
+  }
+
   void report_stopped() {
+    if (const auto holder = held_gpu(); holder && waits_for(*holder)) return;
     pump.end_of_sources();
     StoppedNews news{generation, {}};
     if (unstarted) news.evidence.push_back(*std::exchange(unstarted, std::nullopt));
@@ -442,6 +479,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     if (options.hooks.ended) options.hooks.ended(exit_code, last_evidence);
     client->close();
     interrupt_timer.cancel();
+    gpu_timer.cancel();
     pump.end_of_sources();
     asio::post(context, [done = finished, exit_code] { done(exit_code); });
   }
@@ -455,6 +493,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::function<void(int)> finished;
   std::unique_ptr<GangClient> client;
   asio::steady_timer interrupt_timer;
+  asio::steady_timer gpu_timer;
   std::optional<Welcome> welcome;
   bool connected = false;  ///< to node 0, and welcomed
   bool preparing = false;
@@ -464,6 +503,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::optional<TorchVersion> torch;    ///< that the ranks will import
   std::vector<RankFiles> rank_folders;  ///< of the generation, by local rank
   int generation = -1;
+  SteadyTime generation_started{};
+  std::optional<SteadyTime> gpu_wait_began;  ///< in the present stop
   int first_rank = 0;
   int world_size = 0;
   std::unique_ptr<RankGroup>

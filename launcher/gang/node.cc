@@ -9,11 +9,14 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cerrno>
+#include <utility>
 
+#include "env/platform.h"
 #include "launcher/gang/find_place.h"
 #include "launcher/ranks/process_tree.h"
 #include "launcher/ranks/reaper.h"
 #include "launcher/ranks/warden.h"
+#include "launcher/results/nvml_monitor.h"
 #include "rendezvous/gang/proof.h"
 
 namespace megalaunch {
@@ -29,6 +32,15 @@ void open_standard_descriptors() {
   int fd = ::open("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDWR);
   if (fd > STDERR_FILENO) ::close(fd);
+}
+
+/// Opens the driver's library when it is asked first: it costs 20 MiB and some milliseconds.
+std::function<std::vector<GpuHolder>()> gpu_holders() {
+  return [gpus = std::shared_ptr<GpuMonitor>(), opened = false]() mutable {
+    if (!std::exchange(opened, true))
+      if (auto nvml = open_nvml()) gpus = std::move(*nvml);
+    return gpus ? gpus->holders() : std::vector<GpuHolder>();
+  };
 }
 
 void listen_for_signals(asio::signal_set& signals, Agent& agent) {
@@ -104,6 +116,8 @@ Result<int> run_node(NodeOptions options) {
       options.agent.node_rank = options.undecided->node_rank;
     }
   }
+
+  if (count_gpus().value_or(0) > 0) options.agent.gpus.holders = gpu_holders();
 
   std::optional<int> agent_code, leader_code;
   bool leads = options.leader.has_value();

@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "env/unique_fd.h"
@@ -216,6 +217,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
 
   void terminate(int first_signal) {
     const auto others = stragglers();
+    descendants.insert(others.begin(), others.end());
     for (const int signal : {first_signal, SIGCONT}) {
       signal_groups(signal);
       for (const pid_t pid : others) ::kill(pid, signal);
@@ -224,6 +226,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
 
   void kill_everything() {
     const auto others = stragglers();
+    descendants.insert(others.begin(), others.end());
     signal_groups(SIGKILL);
     for (const pid_t pid : others) ::kill(pid, SIGKILL);
   }
@@ -282,6 +285,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
   boost::asio::steady_timer timer;
   boost::asio::steady_timer pause_timer;
   std::vector<LiveRank> ranks;
+  std::set<pid_t> descendants;  ///< that were found, living or not
   bool stopping = false;
   bool finished = false;
   SteadyTime kill_at{};
@@ -314,6 +318,12 @@ void RankGroup::forward(int signal) {
 }
 int RankGroup::living() const {
   return state_->living();
+}
+
+bool RankGroup::had(pid_t pid) const {
+  return state_->descendants.contains(pid) ||
+         std::any_of(state_->ranks.begin(), state_->ranks.end(),
+                     [pid](const LiveRank& rank) { return rank.pid == pid; });
 }
 
 std::vector<pid_t> RankGroup::pids() const {

@@ -92,6 +92,8 @@ class RankGroup {
   int living() const;
   /// Pids of the ranks, by local rank; 0 for one that has ended.
   std::vector<pid_t> pids() const;
+  /// Whether this process is or was a rank, or was found among their descendants by stop().
+  bool had(pid_t pid) const;
 
  private:
   struct State;

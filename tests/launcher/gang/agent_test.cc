@@ -15,6 +15,7 @@
 #include "launcher/ranks/log_pump.h"
 #include "launcher/ranks/process_tree.h"
 #include "launcher/ranks/reaper.h"
+#include "launcher/results/gpu_monitor.h"
 #include "tests/lib/processes.h"
 #include "tests/lib/temp_dir.h"
 
@@ -69,6 +70,7 @@ class AgentTest : public testing::Test {
     options.heartbeat_timeout = heartbeat_;
     options.grace = 5s;
     options.pause_limit = pause_limit_;
+    options.gpus = gpus_;
     options.ranks = ranks;
     options.program = "/bin/sh";
     options.argv = {"sh", "-c", script};
@@ -121,6 +123,7 @@ class AgentTest : public testing::Test {
   const CauseRules rules_ = CauseRules::built_in();
   milliseconds heartbeat_{3000};
   milliseconds pause_limit_{0};
+  Agent::Options::GpuCheck gpus_;
   milliseconds join_timeout_{20'000};
   decltype(Agent::Options::prepare) prepare_;
   decltype(Leader::Options::make_command) make_command_;
@@ -203,6 +206,37 @@ TEST_F(AgentTest, ARankThatIsStoppedForAWhileIsSaidEverywhereAndHarmsNothing) {
   ASSERT_TRUE(until([&] { return said("goes on after") == 2; })) << log_text_;
   for (const int node : {0, 1}) std::ofstream(folder(node) / "go");
   EXPECT_EQ(end(), 0);
+}
+
+TEST_F(AgentTest, TheNextGenerationWaitsUntilTheDriverHasReleasedTheGpusOfTheLast) {
+  bool held = true;
+  gpus_.after_life_of = 0ms;
+  gpus_.patience = 600s;
+  gpus_.holders = [&]() -> std::vector<GpuHolder> {
+    const GpuHolder somebody_elses{0, 1};
+    if (!held) return {somebody_elses};
+    return {somebody_elses, {3, pid_in(folder(0) / "pid")}};
+  };
+  lead(1);
+  add(0, "test $TORCHELASTIC_RESTART_COUNT = 1 || { echo $$ > pid; kill -KILL $$; }");
+  ASSERT_TRUE(until([&] {
+    return log_text_.find("waiting for the driver to release GPU 3") != std::string::npos;
+  }));
+  const pid_t pid = pid_in(folder(0) / "pid");
+  EXPECT_THAT(log_text_, HasSubstr(fmt::format("which process {} held", pid)));
+  EXPECT_THAT(log_text_, testing::Not(HasSubstr("generation 1: started")));
+  held = false;
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(AgentTest, AGpuThatIsNeverReleasedIsSaidAndNotWaitedForForever) {
+  gpus_.after_life_of = 0ms;
+  gpus_.patience = 100ms;
+  gpus_.holders = [&]() -> std::vector<GpuHolder> { return {{3, pid_in(folder(0) / "pid")}}; };
+  lead(1);
+  add(0, "test $TORCHELASTIC_RESTART_COUNT = 1 || { echo $$ > pid; kill -KILL $$; }");
+  EXPECT_EQ(end(), 0);
+  EXPECT_THAT(log_text_, HasSubstr("GPU 3 is still held by process"));
 }
 
 TEST_F(AgentTest, AProgramThatCannotBeStartedEndsTheJobEverywhere) {
