@@ -79,10 +79,6 @@ def measure(launcher, nodes, ranks, rounds, script, patience, fault):
             run.end()
 
 
-def nodes_matter(measured):
-    return any(nodes > 1 for _, nodes, _, _ in measured)
-
-
 def ratio(value, base):
     return value / base if value and base else None
 
@@ -98,29 +94,31 @@ def main():
                   (1, 8, "rank"), (4, 2, "rank"), (4, 2, "agent")]
     else:
         script, shapes = SHELL, [(1, 8, "rank"), (4, 2, "rank"), (8, 1, "rank")]
-    rows, measured = [], {}
-    for nodes, ranks, fault in [(1, 2, "rank")] if args.once else shapes:
-        values = []
-        for launcher in launchers:
-            try:
-                # Torch ranks get a fresh gang for each kill: what a second one costs depends on how the first one went.
-                gangs, kills = (rounds, 1) if args.all_reduce else (1, rounds)
-                times = [t for _ in range(gangs) for t in measure(launcher, nodes, ranks, kills, script, args.patience, fault)]
-                values.append(common.median(times))
-                measured[launcher, nodes, ranks, fault] = values[-1]
-            except RuntimeError as error:
-                print(f"{launcher.name}, {nodes} x {ranks}, {fault}: {str(error)[-400:]}", flush=True)
-                values.append(None)
-        rows.append((f"{nodes} x {ranks}, {fault} killed", "ms", values))
-        print(rows[-1], flush=True)
+    shapes = [(1, 2, "rank")] if args.once else shapes
+    # Torch ranks get a fresh gang for each kill: what a second one costs depends on how the first one went. And shapes take
+    # turns, so that whatever else the machine does hits all of them.
+    turns, kills = (rounds, 1) if args.all_reduce else (1, rounds)
+    measured = {(launcher, shape): [] for launcher in launchers for shape in shapes}
+    for launcher, shape in [key for _ in range(turns) for key in measured]:
+        times = measured[launcher, shape]
+        if times is None:
+            continue
+        nodes, ranks, fault = shape
+        try:
+            times += measure(launcher, nodes, ranks, kills, script, args.patience, fault)
+        except RuntimeError as error:
+            print(f"{launcher.name}, {nodes} x {ranks}, {fault} killed: {str(error)[-400:]}", flush=True)
+            measured[launcher, shape] = None
+        else:
+            print(f"{launcher.name}, {nodes} x {ranks}, {fault} killed: {times[-1]:.0f} ms", flush=True)
+    medians = {key: common.median(times) if times else None for key, times in measured.items()}
     names = [each.name for each in launchers]
+    rows = [(f"{nodes} x {ranks}, {fault} killed", "ms", [medians[each, (nodes, ranks, fault)] for each in launchers])
+            for nodes, ranks, fault in shapes]
     common.print_table("SIGKILL until all ranks run again", names, rows)
-    ratios = []
-    for nodes, ranks, fault in shapes if nodes_matter(measured) else []:
-        if nodes > 1:
-            values = [ratio(measured.get((each, nodes, ranks, fault)), measured.get((each, 1, nodes * ranks, "rank")))
-                      for each in launchers]
-            ratios.append((f"{nodes} x {ranks}, {fault} killed, to 1 x {nodes * ranks}", "1", values))
+    ratios = [(f"{nodes} x {ranks}, {fault} killed, to 1 x {nodes * ranks}", "1",
+               [ratio(medians[each, (nodes, ranks, fault)], medians[each, (1, nodes * ranks, "rank")]) for each in launchers])
+              for nodes, ranks, fault in shapes if nodes > 1 and (1, nodes * ranks, "rank") in shapes]
     if ratios:
         common.print_table("The same, in multiples of one agent with as many ranks whose rank is killed", names, ratios)
     if args.once and None in rows[0][2]:

@@ -182,6 +182,18 @@ def stop_agent(round_, loss):
     round_.assert_report("lost-node", node)
 
 
+def stop_rank(round_, loss):
+    """SIGSTOP of a rank that nobody continues."""
+    gang = round_.start(restart={"max": 5, "backoff": "0s", "grace": "3s", "stopped": "3s"})
+    round_.wait_for_iteration()
+    node, local, pid = round_.victim()
+    os.kill(pid, signal.SIGSTOP)
+    round_.assert_trained(loss, restarts=1)
+    round_.assert_report("signal", node, node * RANKS + local, ["SIGSTOP"])
+    for agent in gang.agents.values():
+        round_.assertIn("SIGSTOP", agent.text())
+
+
 def rank_ignores_sigterm(round_, loss):
     round_.start(prefix="trap '' TERM")
     round_.wait_for_iteration()
@@ -243,6 +255,7 @@ FAULTS = {
     "link-3s": link_down_3s,
     "link-30s": link_down_30s,
     "stop-agent": stop_agent,
+    "stop-rank": stop_rank,
     "ignore-sigterm": rank_ignores_sigterm,
     "grandchild": grandchild_left_the_group,
     "import": import_failure_on_one_node,
