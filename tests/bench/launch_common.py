@@ -75,8 +75,10 @@ class Run:
             env = {**clean, "OUT": str(folder), **launcher.environment(ranks, node, nodes, port)}
             argv = launcher.command(ranks, folder, node, nodes, port, restarts)
             with open(folder / f"agent.{node}.err", "ab") as errors:
+                # A process group and no session of its own: the kernel shares out the CPUs by session (autogroups), so
+                # that on a busy machine several agents with a session each would get more than one.
                 return subprocess.Popen(argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout,
-                                        stderr=errors, start_new_session=True)
+                                        stderr=errors, process_group=0)
         self.start_agent = start
         for node in range(nodes):
             self.started.append(time.time_ns())
