@@ -81,12 +81,12 @@ std::vector<std::string> interface_addresses() {
   return addresses;
 }
 
-bool is_this_machine(const std::string& host) {
+std::optional<bool> is_this_machine(const std::string& host) {
   if (host == "localhost" || host == host_name()) return true;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
-  if (::getaddrinfo(host.c_str(), nullptr, &hints, &list) != 0) return false;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &list) != 0) return std::nullopt;
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(list, &::freeaddrinfo);
   const auto ours = interface_addresses();
   for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {

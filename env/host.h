@@ -15,9 +15,9 @@ std::string host_name();
 std::vector<std::string> interface_addresses();
 
 /// Whether `host` (a name or an address) is this machine: "localhost", its own name, or a name or
-/// address that resolves to one of its interfaces. Resolves names, so it may block for the
-/// resolver's time-out.
-bool is_this_machine(const std::string& host);
+/// address that resolves to one of its interfaces. Nothing when it does not resolve, now at least.
+/// Asks the resolver, so it may block for as long as that does.
+std::optional<bool> is_this_machine(const std::string& host);
 
 /// Who listens on a TCP port of this machine: "nginx (pid 812: nginx -g daemon off;)". Nothing when
 /// nobody does or the process belongs to somebody else.

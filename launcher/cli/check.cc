@@ -14,6 +14,7 @@
 #include "launcher/cli/exit_code.h"
 #include "launcher/cli/job_json.h"
 #include "launcher/cli/planned_job.h"
+#include "launcher/cli/rules_file.h"
 #include "launcher/megatron/estimate.h"
 #include "launcher/megatron/path_checks.h"
 
@@ -71,8 +72,14 @@ std::vector<Check> check_command_paths(const Job& job, const LaunchPlan& plan) {
 }
 
 int check(const CheckFlags& flags, const CommandContext& context) {
-  const PlannedJob planned = plan_job(flags.job, context.environment,
-                                      {count_gpus(), std::nullopt, true}, SystemClock().wall());
+  PlannedJob planned = plan_job(flags.job, context.environment, {count_gpus(), std::nullopt, true},
+                                SystemClock().wall());
+  if (planned.job && planned.job->restart.causes && !flags.no_paths) {
+    const auto rules = rules_with_file(planned.job->workdir / *planned.job->restart.causes);
+    if (!rules)
+      planned.errors.push_back(
+          {planned.job->file.string(), 0, 0, "restart.causes", rules.error().message});
+  }
   if (!planned.errors.empty()) {
     for (const JobError& error : planned.errors) context.log.error("{}", error.to_string());
     if (flags.json)

@@ -4,14 +4,12 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "launcher/cli/command.h"
 #include "launcher/cli/exit_code.h"
-#include "launcher/gang/cause_rules.h"
+#include "launcher/cli/rules_file.h"
 #include "launcher/gang/finished_logs.h"
 #include "launcher/gang/restart_policy.h"
 
@@ -25,16 +23,6 @@ struct DiagnoseOptions {
   std::string rules;
   bool json = false;
 };
-
-Result<CauseRules> load_rules(const std::string& file) {
-  CauseRules rules = CauseRules::built_in();
-  if (file.empty()) return rules;
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) return errno_error(errno, fmt::format("read rules {}", file));
-  return rules.with(
-      std::string((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>()),
-      file);
-}
 
 Json place_json(const LoggedRank& rank) {
   Json json{{"path", rank.path.string()},
@@ -93,7 +81,7 @@ std::string to_text(const Diagnosis& diagnosis) {
 }
 
 int run_diagnose(const DiagnoseOptions& options, const Log& log) {
-  const auto rules = load_rules(options.rules);
+  const auto rules = rules_with_file(options.rules);
   if (!rules) return exit_with(rules.error(), log);
   const auto diagnosis = diagnose({options.paths.begin(), options.paths.end()}, *rules);
   if (!diagnosis) return exit_with(diagnosis.error(), log);

@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "env/host.h"
+#include "launcher/cli/rules_file.h"
 #include "launcher/megatron/resume.h"
 #include "launcher/ranks/program.h"
 
@@ -185,6 +186,7 @@ Result<NodeOptions> node_for_job(const PlannedJob& planned, const Variables& env
   agent.ranks = plan.ranks_per_node;
   agent.environment = std::move(inherited);
   agent.grace = job.restart.grace;
+  agent.pause_limit = job.restart.stopped;
   agent.on_console = console_choice(job.logs);
   if (!planned.megatron) {
     if (!std::filesystem::is_directory(plan.cwd))
@@ -203,9 +205,15 @@ Result<NodeOptions> node_for_job(const PlannedJob& planned, const Variables& env
   if (planned.megatron || !job.prepare.empty())
     node.preparation = preparation_of(planned, agent.environment);
 
-  const bool leads = plan.nodes == 1 ||
-                     (plan.node_rank ? *plan.node_rank == 0 : is_this_machine(plan.endpoint.host));
-  if (leads) {
+  // Without a number of their own, the node with the endpoint's address is the first.
+  const bool is_numbered = plan.nodes == 1 || plan.node_rank.has_value();
+  if (plan.nodes == 1 || plan.node_rank.value_or(0) == 0) {
+    if (job.restart.causes) {
+      auto rules = rules_with_file(job.workdir / *job.restart.causes);
+      if (!rules) return fail(std::move(rules).error().within("`restart: {causes: ...}`"));
+      node.rules = std::move(*rules);
+    }
+    if (!is_numbered) node.undecided = NodeOptions::Undecided{plan.endpoint.host, false, {}};
     agent.node_rank = 0;
     node.leader = leader_for(planned, agent, environment, log);
   }

@@ -3,6 +3,8 @@
 #include <CLI/App.hpp>
 #include <ctime>
 
+#include "launcher/gang/cause_rules.h"
+
 namespace megalaunch {
 
 void add_job_flags(CLI::App& app, JobFlags& flags) {
@@ -25,8 +27,13 @@ PlannedJob plan_job(const JobFlags& flags, const Variables& environment, const H
   planned.job = std::move(loaded.job);
   const Job& job = *planned.job;
 
+  for (const auto& [kind, count] : job.restart.per_kind)
+    if (!parse_cause_kind(kind))
+      planned.errors.push_back({job.file.string(), 0, 0, "restart.per_kind." + kind,
+                                "no such kind of cause; docs/causes.md lists them"});
+
   PlannedLaunch launch = plan_launch(job, environment, host);
-  planned.errors = std::move(launch.errors);
+  planned.errors.insert(planned.errors.end(), launch.errors.begin(), launch.errors.end());
   planned.plan = std::move(launch.plan);
   if (!job.megatron) return planned;
 

@@ -18,6 +18,7 @@
 #include "launcher/ranks/log_pump.h"
 #include "launcher/ranks/program.h"
 #include "launcher/ranks/rank_group.h"
+#include "launcher/results/gpu_monitor.h"
 #include "rendezvous/gang/frame.h"
 #include "rendezvous/gang/gang_client.h"
 
@@ -36,6 +37,8 @@ constexpr size_t kAllTails = 64U << 20;
 constexpr size_t kSmallestTail = 4096;
 /// What they may be together in one message of one node, before JSON's escapes make them longer.
 constexpr size_t kNodeTails = kMaxFrame / 4;
+/// Between two messages about one rank that is stopped and goes on again and again (cpulimit).
+constexpr seconds kPauseNoticeEvery{10};
 
 }  // namespace
 
@@ -49,7 +52,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
         pump(pump_ref),
         options(std::move(options_value)),
         finished(std::move(on_finished)),
-        interrupt_timer(io) {}
+        interrupt_timer(io),
+        gpu_timer(io) {}
 
   // --- the channel
 
@@ -163,6 +167,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
     world_size = order.world_size;
     exits.clear();
     stopping = false;
+    generation_started = clock.steady();
+    gpu_wait_began.reset();
     group.reset();
     oom_kills_before = count_oom_kills();
     if (options.monitor) options.monitor->begin_generation(generation, world_size);
@@ -199,8 +205,10 @@ struct Agent::State : std::enable_shared_from_this<State> {
     }
     RankGroup::Events events;
     events.on_exit = [this](const RankExit& exit) { note_exit(exit); };
-    group =
-        std::make_unique<RankGroup>(context, reaper, clock, log, options.marker, std::move(events));
+    events.on_pause = [this](const RankPause& pause) { note_pause(pause); };
+    paused_ranks.clear();
+    group = std::make_unique<RankGroup>(context, reaper, clock, log, options.marker,
+                                        std::move(events), options.pause_limit);
     if (auto started = group->start(specs); !started) return started;
     for (const RankSpec& spec : specs) follow(spec);
     const auto pids = group->pids();
@@ -318,6 +326,36 @@ struct Agent::State : std::enable_shared_from_this<State> {
       });
   }
 
+  void note_pause(const RankPause& pause) {
+    PausedRank& known = paused_ranks[pause.rank];
+    if (pause.signal != 0) {
+      const SteadyTime now = clock.steady();
+      known.told = !known.told_at || now - *known.told_at >= kPauseNoticeEvery;
+      if (known.told) known.told_at = now;
+    }
+    if (!known.told) return;
+    const std::string who =
+        fmt::format("rank {} (local rank {}, pid {}) on node {} ({})", pause.rank, pause.local_rank,
+                    pause.pid, welcome->node_rank, host_name());
+    NoticeNews notice;
+    if (pause.signal == 0) {
+      notice = {"continued", fmt::format("{} goes on after {:.1f} s", who,
+                                         std::chrono::duration<double>(pause.lasted).count())};
+    } else {
+      notice = {"paused",
+                fmt::format("{} was stopped by {} ({}) and waits for SIGCONT{}", who,
+                            signal_name(pause.signal), pause.signal, what_comes_of_a_pause())};
+    }
+    log.warn("{}", notice.text);
+    send(notice);
+  }
+
+  std::string what_comes_of_a_pause() const {
+    if (options.pause_limit == milliseconds(0)) return "; the others wait for it";
+    return fmt::format("; unless that comes within {:g} s, the rank counts as failed",
+                       std::chrono::duration<double>(options.pause_limit).count());
+  }
+
   /// Stops the ranks, if there are any, and then calls `done`.
   void stop_group(milliseconds grace, std::function<void()> done) {
     if (!group) return asio::post(context, std::move(done));
@@ -326,7 +364,40 @@ struct Agent::State : std::enable_shared_from_this<State> {
     group->stop(grace, std::move(done), same_signal ? *interrupted : SIGTERM);
   }
 
+  /// The ranks are gone, but the driver may still be clearing up after one of them.
+  std::optional<GpuHolder> held_gpu() const {
+    if (!options.gpus.holders || !group ||
+        clock.steady() - generation_started < options.gpus.after_life_of)
+      return std::nullopt;
+    for (const GpuHolder& holder : options.gpus.holders())
+      if (group->had(holder.pid)) return holder;
+    return std::nullopt;
+  }
+
+  /// Calls report_stopped() again in a moment, unless patience is over.
+  bool waits_for(const GpuHolder& holder) {
+    constexpr milliseconds kLookAgain{50};
+    const SteadyTime now = clock.steady();
+    if (!gpu_wait_began) {
+      gpu_wait_began = now;
+      log.warn("waiting for the driver to release GPU {}, which process {} held", holder.gpu,
+               holder.pid);
+    }
+    if (now - *gpu_wait_began >= options.gpus.patience) {
+      log.error("GPU {} is still held by process {}, which has ended; going on without waiting",
+                holder.gpu, holder.pid);
+      return false;
+    }
+    gpu_timer.expires_after(kLookAgain);
+    gpu_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (!error && self && !self->leaving) self->report_stopped();
+    });
+    return true;
+  }
+
   void report_stopped() {
+    if (const auto holder = held_gpu(); holder && waits_for(*holder)) return;
     pump.end_of_sources();
     StoppedNews news{generation, {}};
     if (unstarted) news.evidence.push_back(*std::exchange(unstarted, std::nullopt));
@@ -408,6 +479,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     if (options.hooks.ended) options.hooks.ended(exit_code, last_evidence);
     client->close();
     interrupt_timer.cancel();
+    gpu_timer.cancel();
     pump.end_of_sources();
     asio::post(context, [done = finished, exit_code] { done(exit_code); });
   }
@@ -421,6 +493,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::function<void(int)> finished;
   std::unique_ptr<GangClient> client;
   asio::steady_timer interrupt_timer;
+  asio::steady_timer gpu_timer;
   std::optional<Welcome> welcome;
   bool connected = false;  ///< to node 0, and welcomed
   bool preparing = false;
@@ -430,12 +503,19 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::optional<TorchVersion> torch;    ///< that the ranks will import
   std::vector<RankFiles> rank_folders;  ///< of the generation, by local rank
   int generation = -1;
+  SteadyTime generation_started{};
+  std::optional<SteadyTime> gpu_wait_began;  ///< in the present stop
   int first_rank = 0;
   int world_size = 0;
   std::unique_ptr<RankGroup>
       group;  ///< of the generation; null before the first and when it could not be started
-  std::vector<RankExit> exits;        ///< in the order in which they happened
-  std::optional<Evidence> unstarted;  ///< why the ranks of the generation could not be started
+  struct PausedRank {
+    bool told = false;  ///< of the present pause, if there is one
+    std::optional<SteadyTime> told_at;
+  };
+  std::map<int, PausedRank> paused_ranks;  ///< of the generation, by rank
+  std::vector<RankExit> exits;             ///< in the order in which they happened
+  std::optional<Evidence> unstarted;       ///< why the ranks of the generation could not be started
   std::vector<Evidence>
       last_evidence;  ///< what was said about the last generation that was stopped
   std::optional<int64_t> oom_kills_before;

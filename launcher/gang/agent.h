@@ -21,6 +21,7 @@ class io_context;
 namespace megalaunch {
 
 class LogPump;
+struct GpuHolder;
 class Reaper;
 class RunMonitor;
 struct Welcome;
@@ -52,8 +53,18 @@ class Agent {
     Variables environment;          ///< what ranks inherit
     std::string marker;             ///< NAME=VALUE, unique to this agent; see RankGroup
     std::optional<uint64_t>
-        open_files;              ///< soft limit of open files for ranks; nothing: this process's
-    milliseconds grace{30'000};  ///< when this agent has to stop its ranks by itself
+        open_files;               ///< soft limit of open files for ranks; nothing: this process's
+    milliseconds grace{30'000};   ///< when this agent has to stop its ranks by itself
+    milliseconds pause_limit{0};  ///< a rank stopped by a signal for so long has failed; 0: never
+
+    /// Before this node says that its ranks are gone, none of them may hold a GPU any more.
+    struct GpuCheck {
+      std::function<std::vector<GpuHolder>()> holders;  ///< null: not checked
+      /// Ranks that lived for less have not come as far as to use one.
+      milliseconds after_life_of{3000};
+      milliseconds patience{10'000};  ///< then the node goes on all the same, and says so
+    };
+    GpuCheck gpus;
 
     /// Whether the console shows a stream of a rank, of so many ranks.
     std::function<bool(int rank, int world_size, Console::Stream)> on_console;

@@ -52,8 +52,7 @@ Coordinator::Coordinator(Settings settings, const CauseRules& rules, const Clock
 // --- membership
 
 Result<Welcome> Coordinator::join(const MemberDetails& details, const std::string& address) {
-  if (phase_ == Phase::kEnding || phase_ == Phase::kFinished)
-    return fail(Error::Kind::kRefused, "the job is over");
+  if (phase_ == Phase::kFinished) return fail(Error::Kind::kRefused, "the job is over");
   const auto place = place_for(details);
   if (!place) return fail(place.error());
   Node& node = nodes_[*place];
@@ -108,7 +107,14 @@ Result<int> Coordinator::place_for(const MemberDetails& details) const {
 void Coordinator::joined(int rank) {
   Node& node = nodes_[rank];
   node.state = NodeState::kReady;
+  if (phase_ == Phase::kEnding)  // GC-4 holds for it, too
+    return send(rank, EndOrder{exit_code_, "the job had ended before this node joined"});
   record("joined", fmt::format("{} at {}", node_name(rank, node.details.host), node.address));
+  if (phase_ == Phase::kRunning && may_admit()) {
+    admits_ = true;
+    return begin_stop(fmt::format("{} joined: all ranks start again with it",
+                                  node_name(rank, node.details.host)));
+  }
   proceed();
 }
 
@@ -193,6 +199,13 @@ bool Coordinator::may_start() {
   }
   if (!last_call_ends_) last_call_ends_ = clock_.steady() + settings_.last_call;
   return veterans_ready || clock_.steady() >= *last_call_ends_;
+}
+
+/// A node that came late may take part at the cost of a restart.
+bool Coordinator::may_admit() const {
+  return settings_.min_nodes > 0 &&
+         std::none_of(nodes_.begin(), nodes_.end(),
+                      [](const auto& each) { return each.second.state == NodeState::kSucceeded; });
 }
 
 bool Coordinator::somebody_prepares() const {
@@ -285,6 +298,13 @@ void Coordinator::judge() {
   const int failed_generation = generation_++;
   for (auto& [rank, node] : nodes_)
     if (node.state == NodeState::kStopped) node.state = NodeState::kReady;
+
+  if (std::exchange(admits_, false) && !interrupted_by_) {
+    // What failed since was on its way down.
+    for (auto& [rank, node] : nodes_) node.evidence.clear();
+    record("restart", "with the nodes that are here now");
+    return gather(clock_.steady());
+  }
 
   Judged judged;
   judged.generation = failed_generation;
@@ -470,6 +490,12 @@ void Coordinator::hear_of(int rank, const InterruptedNews& news) {
     default:
       return;
   }
+}
+
+void Coordinator::hear_of(int rank, const NoticeNews& news) {
+  record(news.event, news.text);
+  for (const auto& [other, node] : nodes_)
+    if (other != rank) send(other, TellOrder{news.text});  // its own console has it already
 }
 
 // --- actions

@@ -32,8 +32,9 @@ class Coordinator {
   struct Settings {
     std::string job;
     int nodes = 1;
-    /// Start with so many when no more come before the last call ends; later ones take part from
-    /// the next generation on. 0: only with all.
+    /// Start with so many when no more come before the last call ends. When one comes later all
+    /// ranks start again with it, unless some node is done already; that is no failure and counts
+    /// against no limit. 0: only with all.
     int min_nodes = 0;
     milliseconds last_call{30'000};
     /// The place of the agent beside this coordinator, which asks for it by number. Kept for it:
@@ -133,6 +134,7 @@ class Coordinator {
   bool all_in(NodeState state) const;
   static bool has_ranks(NodeState state);
   bool may_start();
+  bool may_admit() const;
   bool somebody_prepares() const;
   void gather(SteadyTime not_before);
   void proceed();
@@ -149,6 +151,7 @@ class Coordinator {
   void hear_of(int node, const StoppedNews& news);
   void hear_of(int node, const PreparedNews& news);
   void hear_of(int node, const InterruptedNews& news);
+  void hear_of(int node, const NoticeNews& news);
 
   void send(int node, Order order);
   void send_all(const Order& order);
@@ -165,13 +168,14 @@ class Coordinator {
   int started_generation_ = -1;
   bool preparing_each_ = false;
   bool prepared_ = false;
+  bool admits_ = false;        ///< the generation is being stopped for a node that came late
   std::map<int, Node> nodes_;  ///< all ranks 0..nodes-1
   RestartHistory history_;
   std::optional<int> interrupted_by_;
   int exit_code_ = 0;
-  std::optional<SteadyTime> deadline_;    ///< of the phase
+  std::optional<SteadyTime> deadline_;        ///< of the phase
   std::optional<SteadyTime> last_call_ends_;  ///< while fewer than all nodes would do
-  std::optional<SteadyTime> not_before_;  ///< backoff: when the next generation may start
+  std::optional<SteadyTime> not_before_;      ///< backoff: when the next generation may start
   std::vector<Action> actions_;
 };
 

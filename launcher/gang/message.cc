@@ -120,33 +120,37 @@ json to_json(const Order& order) {
 }
 
 json to_json(const News& news) {
-  return std::visit(Overloaded{
-                        [](const StartedNews& n) -> json {
-                          return {{"type", "started"}, {"generation", n.generation}};
-                        },
-                        [](const FailedNews& n) -> json {
-                          return {{"type", "failed"},
-                                  {"generation", n.generation},
-                                  {"evidence", to_json(n.evidence)}};
-                        },
-                        [](const SucceededNews& n) -> json {
-                          return {{"type", "succeeded"}, {"generation", n.generation}};
-                        },
-                        [](const StoppedNews& n) -> json {
-                          json list = json::array();
-                          for (const Evidence& each : n.evidence) list.push_back(to_json(each));
-                          return {{"type", "stopped"},
-                                  {"generation", n.generation},
-                                  {"evidence", std::move(list)}};
-                        },
-                        [](const PreparedNews&) -> json {
-                          return {{"type", "prepared"}};
-                        },
-                        [](const InterruptedNews& n) -> json {
-                          return {{"type", "interrupted"}, {"signal", n.signal}};
-                        },
-                    },
-                    news);
+  return std::visit(
+      Overloaded{
+          [](const StartedNews& n) -> json {
+            return {{"type", "started"}, {"generation", n.generation}};
+          },
+          [](const FailedNews& n) -> json {
+            return {{"type", "failed"},
+                    {"generation", n.generation},
+                    {"evidence", to_json(n.evidence)}};
+          },
+          [](const SucceededNews& n) -> json {
+            return {{"type", "succeeded"}, {"generation", n.generation}};
+          },
+          [](const StoppedNews& n) -> json {
+            json list = json::array();
+            for (const Evidence& each : n.evidence) list.push_back(to_json(each));
+            return {
+                {"type", "stopped"}, {"generation", n.generation}, {"evidence", std::move(list)}};
+          },
+          [](const PreparedNews&) -> json {
+            return {{"type", "prepared"}};
+          },
+          [](const InterruptedNews& n) -> json {
+            return {{"type", "interrupted"}, {"signal", n.signal}};
+          },
+          [](const NoticeNews& n) -> json {
+            return {
+                {"type", "notice"}, {"event", valid_utf8(n.event)}, {"text", valid_utf8(n.text)}};
+          },
+      },
+      news);
 }
 
 Result<MemberDetails> member_details_from_json(const json& message) {
@@ -217,6 +221,9 @@ Result<News> news_from_json(const json& message) {
     }
     if (type == "prepared") return PreparedNews{};
     if (type == "interrupted") return InterruptedNews{integer(message, "signal", 1, kMaxSignal)};
+    if (type == "notice")
+      return NoticeNews{message.at("event").get<std::string>(),
+                        message.at("text").get<std::string>()};
     return fail(Error::Kind::kProtocol, "an agent sent news of unknown type '{}'", type);
   });
 }

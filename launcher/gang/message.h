@@ -103,8 +103,13 @@ struct PreparedNews {};
 struct InterruptedNews {
   int signal = 15;
 };
+/// "notice": something happened here that the other consoles should show and the journal keep.
+struct NoticeNews {
+  std::string event;  ///< one word
+  std::string text;   ///< one line
+};
 using News = std::variant<StartedNews, FailedNews, SucceededNews, StoppedNews, PreparedNews,
-                          InterruptedNews>;
+                          InterruptedNews, NoticeNews>;
 
 nlohmann::json to_json(const MemberDetails& details);
 nlohmann::json to_json(const Welcome& welcome);

@@ -9,10 +9,14 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cerrno>
+#include <utility>
 
+#include "env/platform.h"
+#include "launcher/gang/find_place.h"
 #include "launcher/ranks/process_tree.h"
 #include "launcher/ranks/reaper.h"
 #include "launcher/ranks/warden.h"
+#include "launcher/results/nvml_monitor.h"
 #include "rendezvous/gang/proof.h"
 
 namespace megalaunch {
@@ -20,11 +24,23 @@ namespace {
 
 namespace asio = boost::asio;
 
+constexpr int kSignalExitBase = 128;
+constexpr int kExitNodesMissing = 145;
+
 /// Descriptors 0 to 2 must exist, or the first socket would become somebody's standard output.
 void open_standard_descriptors() {
   int fd = ::open("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDWR);
   if (fd > STDERR_FILENO) ::close(fd);
+}
+
+/// Opens the driver's library when it is asked first: it costs 20 MiB and some milliseconds.
+std::function<std::vector<GpuHolder>()> gpu_holders() {
+  return [gpus = std::shared_ptr<GpuMonitor>(), opened = false]() mutable {
+    if (!std::exchange(opened, true))
+      if (auto nvml = open_nvml()) gpus = std::move(*nvml);
+    return gpus ? gpus->holders() : std::vector<GpuHolder>();
+  };
 }
 
 void listen_for_signals(asio::signal_set& signals, Agent& agent) {
@@ -86,6 +102,23 @@ Result<int> run_node(NodeOptions options) {
       preparer.run(std::move(*work), std::move(done));
     };
 
+  if (options.leader && options.undecided && !options.undecided->endpoint_host.empty()) {
+    auto place =
+        find_place(options.undecided->endpoint_host, options.agent.join_timeout, stopping, log);
+    if (!place || place->interrupted_by) {
+      if (!place) log.error("{}", place.error().message);
+      warden->dismiss();
+      pump.finish(options.console_patience);
+      return place ? kSignalExitBase + *place->interrupted_by : kExitNodesMissing;
+    }
+    if (!place->here) {
+      options.leader.reset();
+      options.agent.node_rank = options.undecided->node_rank;
+    }
+  }
+
+  if (count_gpus().value_or(0) > 0) options.agent.gpus.holders = gpu_holders();
+
   std::optional<int> agent_code, leader_code;
   bool leads = options.leader.has_value();
   const auto stop_when_over = [&] {
@@ -102,9 +135,10 @@ Result<int> run_node(NodeOptions options) {
       leader = std::move(*started);
       options.agent.leader_host = "127.0.0.1";
       options.agent.leader_port = leader->port();
-    } else if (options.join_if_port_taken && started.error().code == EADDRINUSE) {
+    } else if (options.undecided && options.undecided->join_if_port_taken &&
+               started.error().code == EADDRINUSE) {
       leads = false;
-      options.agent.node_rank = options.join_if_port_taken->node_rank;
+      options.agent.node_rank = options.undecided->node_rank;
     } else {
       pump.finish(options.console_patience);
       return fail(std::move(started).error());

@@ -21,18 +21,24 @@ namespace megalaunch {
 /// All that one node of a gang is made of.
 struct NodeOptions {
   Agent::Options agent;  ///< marker and, on node 0, leader_host and leader_port are filled in
-  std::optional<Leader::Options> leader;  ///< on node 0
+  std::optional<Leader::Options> leader;  ///< on node 0, and where only its place tells (below)
   CauseRules rules = CauseRules::built_in();
   std::optional<RunMonitor::Options> monitor;  ///< show and record the progress of training
   /// What to do before the first generation: on node 0 for the job (`first`), then on each node.
   /// Null: nothing.
   std::function<Result<Preparer::Work>(const Welcome&, bool first)> preparation;
-  /// Another process that has node 0's port may be node 0's agent: then this node joins it, instead
-  /// of failing.
-  struct JoinInstead {
-    std::optional<int> node_rank;  ///< in place of the agent's
+  /// Where it takes more than this node's own options to tell whether it leads: then an agent that
+  /// does not has this node rank, in place of the agent's.
+  struct Undecided {
+    /// It leads if this name or address is this machine's. A name that does not resolve yet is
+    /// asked for again until the join time-out. Empty: no matter.
+    std::string endpoint_host;
+    /// Another process that has node 0's port may be node 0's agent: then this node joins it,
+    /// instead of failing.
+    bool join_if_port_taken = false;
+    std::optional<int> node_rank;
   };
-  std::optional<JoinInstead> join_if_port_taken;
+  std::optional<Undecided> undecided;
   std::vector<int> signals{SIGTERM, SIGINT, SIGHUP, SIGQUIT};  ///< that stop the job
   Log::Level log_level = Log::Level::kInfo;
   /// How long a slow console may hold up the end.

@@ -12,6 +12,7 @@
 
 #include "env/unique_fd.h"
 #include "launcher/gang/rank_files.h"
+#include "launcher/ranks/process_tree.h"
 #include "launcher/ranks/program.h"
 #include "launcher/ranks/reaper.h"
 #include "launcher/ranks/spawn.h"
@@ -112,12 +113,24 @@ struct Preparer::State : std::enable_shared_from_this<State> {
       const auto self = weak.lock();
       if (error || !self || self->pid == 0) return;
       self->timed_out = true;
-      ::kill(-self->pid, SIGKILL);
+      self->kill_step();
     });
     return {};
   }
 
+  /// With what left its process group: no rank has the marker while steps run.
+  void kill_step() const {
+    auto left = processes_with_variable(marker);
+    const auto below = descendants_of(pid);
+    left.insert(left.end(), below.begin(), below.end());
+    ::kill(-pid, SIGKILL);
+    for (const pid_t each : left) ::kill(each, SIGKILL);
+  }
+
   void step_ended(const WaitStatus& status) {
+    // Who was started between our look and our signal is found now.
+    if (timed_out)
+      for (const pid_t each : processes_with_variable(marker)) ::kill(each, SIGKILL);
     pid = 0;
     timer.cancel();
     const PrepareStep& step = work.steps[next];

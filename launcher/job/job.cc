@@ -63,11 +63,13 @@ void read_restart(Section restart, Job::Restart& into) {
   if (auto max = restart.integer("max", 0)) into.max = *max;
   if (auto backoff = restart.duration("backoff")) into.backoff = *backoff;
   if (auto grace = restart.duration("grace")) into.grace = *grace;
+  if (auto stopped = restart.duration("stopped")) into.stopped = *stopped;
   if (const YamlNode* kinds = restart.node("per_kind")) {
     Section per_kind = restart.section("per_kind");
     for (const auto& entry : kinds->entries)
       if (auto count = per_kind.integer(entry.name, 0)) into.per_kind.emplace(entry.name, *count);
   }
+  if (auto causes = restart.text("causes")) into.causes = *causes;
   restart.finish();
 }
 

@@ -39,8 +39,12 @@ struct Job {
     int max = 3;
     std::chrono::milliseconds backoff{5000};
     std::chrono::milliseconds grace{30000};  ///< from SIGTERM to SIGKILL
+    /// A rank that SIGSTOP stopped for so long has failed; 0: never.
+    std::chrono::milliseconds stopped{30000};
     std::map<std::string, int>
         per_kind;  ///< restarts per cause kind, over the defaults of configs/causes.yaml
+    /// A table of causes on top of configs/causes.yaml.
+    std::optional<std::filesystem::path> causes;
   };
   struct Logs {
     enum class Console { kAll, kRanks, kErrors, kCollapsed, kNone };

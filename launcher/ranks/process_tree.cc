@@ -5,8 +5,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <sstream>
+#include <thread>
 #include <unordered_map>
 
 #include "env/unique_fd.h"
@@ -26,6 +30,34 @@ std::string read_proc(pid_t pid, const char* name, size_t limit = 1U << 20) {
     text.append(buffer, static_cast<size_t>(count));
   }
   return text;
+}
+
+/// It has a program, and there is or will be more to read of its environment than nothing: it is in
+/// the middle of exec(), or was when somebody looked.
+bool has_environment(pid_t pid) {
+  char target[1];
+  if (::readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), target, sizeof target) < 0)
+    return false;  // a zombie, a kernel thread, or somebody else's
+  const std::string text = read_proc(pid, "stat", 4096);
+  const size_t close = text.rfind(')');
+  if (close == std::string::npos) return false;
+  // proc(5): the name is field 2, env_start and env_end are 50 and 51. Both are 0 during exec().
+  std::istringstream fields(text.substr(close + 1));
+  std::string skipped;
+  for (int field = 3; field < 50; ++field) fields >> skipped;
+  uint64_t start = 0, end = 0;
+  fields >> start >> end;
+  return start == 0 || start != end;
+}
+
+std::string environment_of(pid_t pid) {
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    std::string text = read_proc(pid, "environ");
+    if (!text.empty() || !has_environment(pid)) return text;
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  return {};
 }
 
 std::vector<pid_t> all_processes() {
@@ -81,7 +113,7 @@ std::vector<pid_t> processes_with_variable(std::string_view name_equals_value) {
   std::vector<pid_t> found;
   for (const pid_t pid : all_processes()) {
     if (pid == ::getpid()) continue;
-    const std::string environment = '\0' + read_proc(pid, "environ");
+    const std::string environment = '\0' + environment_of(pid);
     if (environment.find(needle) != std::string::npos) found.push_back(pid);
   }
   return found;

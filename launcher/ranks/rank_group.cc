@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "env/unique_fd.h"
@@ -48,20 +49,26 @@ struct LiveRank {
   int local_rank = 0;
   pid_t pid = 0;
   bool alive = false;
+  bool exit_told = false;
+  int paused_by = 0;  ///< the signal that stopped it; 0 while it runs
+  SteadyTime paused_since{};
+  WallTime paused_at{};
 };
 
 }  // namespace
 
 struct RankGroup::State : std::enable_shared_from_this<State> {
   State(boost::asio::io_context& io, Reaper& reaper_ref, const Clock& clock_ref, Log log_value,
-        std::string marker_value, Events events_value)
+        std::string marker_value, Events events_value, milliseconds pause_limit_value)
       : context(io),
         reaper(reaper_ref),
         clock(clock_ref),
         log(std::move(log_value)),
         marker(std::move(marker_value)),
         events(std::move(events_value)),
-        timer(io) {}
+        pause_limit(pause_limit_value),
+        timer(io),
+        pause_timer(io) {}
 
   Status start(const std::vector<RankSpec>& specs) {
     const UniqueFd no_input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -92,20 +99,75 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
         kill_everything();
         return fail(std::move(pid).error().within(fmt::format("rank {}", specs[i].rank)));
       }
-      ranks.push_back({specs[i].rank, specs[i].local_rank, *pid, true});
-      reaper.watch(*pid, [weak = weak_from_this(), index = i](WaitStatus status) {
-        if (const auto self = weak.lock()) self->ended(index, status);
-      });
+      ranks.push_back({specs[i].rank, specs[i].local_rank, *pid, /*alive=*/true});
+      reaper.watch(
+          *pid,
+          [weak = weak_from_this(), index = i](WaitStatus status) {
+            if (const auto self = weak.lock()) self->ended(index, status);
+          },
+          [weak = weak_from_this(), index = i](int signal) {
+            if (const auto self = weak.lock()) self->paused(index, signal);
+          });
     }
     return {};
   }
 
   void ended(size_t index, WaitStatus status) {
-    LiveRank& rank = ranks[index];
-    rank.alive = false;
-    const RankExit exit{rank.rank, rank.local_rank, rank.pid, status, clock.wall(), stopping};
-    if (events.on_exit) events.on_exit(exit);
+    ranks[index].alive = false;
+    tell_exit(index, status, clock.wall(), stopping);
     if (stopping) look();
+  }
+
+  void tell_exit(size_t index, WaitStatus status, WallTime time, bool stopped_by_us) {
+    LiveRank& rank = ranks[index];
+    if (std::exchange(rank.exit_told, true)) return;
+    const RankExit exit{rank.rank, rank.local_rank, rank.pid, status, time, stopped_by_us};
+    if (events.on_exit) events.on_exit(exit);
+  }
+
+  void paused(size_t index, int signal) {
+    LiveRank& rank = ranks[index];
+    if (stopping || rank.exit_told) return;
+    RankPause pause{rank.rank, rank.local_rank, rank.pid, signal, nanoseconds(0)};
+    if (rank.paused_by == 0) {
+      if (signal == 0) return;
+      rank.paused_since = clock.steady();
+      rank.paused_at = clock.wall();
+    } else if (signal == 0) {
+      pause.lasted = clock.steady() - rank.paused_since;
+    }
+    rank.paused_by = signal;
+    await_pauses();
+    if (events.on_pause) events.on_pause(pause);
+  }
+
+  /// Sleeps until the first of the stopped ranks has been so for too long.
+  void await_pauses() {
+    std::optional<SteadyTime> first;
+    for (const LiveRank& rank : ranks)
+      if (is_paused(rank)) first = std::min(first.value_or(rank.paused_since), rank.paused_since);
+    if (!first || pause_limit == milliseconds(0)) {
+      pause_timer.cancel();
+      return;
+    }
+    pause_timer.expires_at(*first + pause_limit);
+    pause_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (error || !self || self->stopping) return;
+      self->give_up_paused(self->clock.steady() - self->pause_limit);
+      if (!self->stopping) self->await_pauses();
+    });
+  }
+
+  static bool is_paused(const LiveRank& rank) {
+    return rank.alive && !rank.exit_told && rank.paused_by != 0;
+  }
+
+  /// Those that have been stopped since then, or longer, count as ended.
+  void give_up_paused(SteadyTime since) {
+    for (size_t i = 0; i < ranks.size(); ++i)
+      if (is_paused(ranks[i]) && ranks[i].paused_since <= since)
+        tell_exit(i, Signaled{ranks[i].paused_by}, ranks[i].paused_at, /*stopped_by_us=*/false);
   }
 
   int living() const {
@@ -138,6 +200,9 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
 
   void stop(milliseconds grace, std::function<void()> done, int first_signal) {
     if (finished) return boost::asio::post(context, std::move(done));
+    pause_timer.cancel();
+    // Whoever is told may call us in turn; then the end of this call is the second one.
+    if (!stopping && pause_limit > milliseconds(0)) give_up_paused(clock.steady());
     when_done = std::move(done);
     const SteadyTime kill_time = clock.steady() + grace;
     if (!stopping) {
@@ -152,6 +217,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
 
   void terminate(int first_signal) {
     const auto others = stragglers();
+    descendants.insert(others.begin(), others.end());
     for (const int signal : {first_signal, SIGCONT}) {
       signal_groups(signal);
       for (const pid_t pid : others) ::kill(pid, signal);
@@ -160,6 +226,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
 
   void kill_everything() {
     const auto others = stragglers();
+    descendants.insert(others.begin(), others.end());
     signal_groups(SIGKILL);
     for (const pid_t pid : others) ::kill(pid, SIGKILL);
   }
@@ -214,8 +281,11 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
   Log log;
   std::string marker;
   Events events;
+  milliseconds pause_limit;
   boost::asio::steady_timer timer;
+  boost::asio::steady_timer pause_timer;
   std::vector<LiveRank> ranks;
+  std::set<pid_t> descendants;  ///< that were found, living or not
   bool stopping = false;
   bool finished = false;
   SteadyTime kill_at{};
@@ -225,14 +295,15 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
 };
 
 RankGroup::RankGroup(boost::asio::io_context& context, Reaper& reaper, const Clock& clock, Log log,
-                     std::string marker, Events events)
+                     std::string marker, Events events, milliseconds pause_limit)
     : state_(std::make_shared<State>(context, reaper, clock, std::move(log), std::move(marker),
-                                     std::move(events))) {}
+                                     std::move(events), pause_limit)) {}
 
 RankGroup::~RankGroup() {
   state_->events = {};
   state_->when_done = nullptr;
   state_->timer.cancel();
+  state_->pause_timer.cancel();
   if (!state_->finished) state_->kill_everything();
 }
 
@@ -247,6 +318,12 @@ void RankGroup::forward(int signal) {
 }
 int RankGroup::living() const {
   return state_->living();
+}
+
+bool RankGroup::had(pid_t pid) const {
+  return state_->descendants.contains(pid) ||
+         std::any_of(state_->ranks.begin(), state_->ranks.end(),
+                     [pid](const LiveRank& rank) { return rank.pid == pid; });
 }
 
 std::vector<pid_t> RankGroup::pids() const {

@@ -24,17 +24,27 @@ struct Reaper::State : std::enable_shared_from_this<State> {
 
   void reap_all() {
     int raw_status = 0;
-    for (pid_t pid = 0; (pid = ::waitpid(-1, &raw_status, WNOHANG)) > 0;) {
-      const auto found = handlers.find(pid);
-      if (found == handlers.end()) continue;  // an orphan that came to us
-      const Handler handler = std::move(found->second);
-      handlers.erase(found);
-      handler(wait_status_from(raw_status));
+    for (pid_t pid = 0; (pid = ::waitpid(-1, &raw_status, WNOHANG | WUNTRACED | WCONTINUED)) > 0;) {
+      const auto found = watched.find(pid);
+      if (found == watched.end()) continue;  // an orphan that came to us
+      if (WIFSTOPPED(raw_status) || WIFCONTINUED(raw_status)) {
+        const PauseHandler paused = found->second.paused;  // it may watch the next child
+        if (paused) paused(WIFSTOPPED(raw_status) ? WSTOPSIG(raw_status) : 0);
+        continue;
+      }
+      const Handler ended = std::move(found->second.ended);
+      watched.erase(found);
+      ended(wait_status_from(raw_status));
     }
   }
 
+  struct Watched {
+    Handler ended;
+    PauseHandler paused;
+  };
+
   boost::asio::signal_set signals;
-  std::unordered_map<pid_t, Handler> handlers;
+  std::unordered_map<pid_t, Watched> watched;
 };
 
 Reaper::Reaper(boost::asio::io_context& context) : state_(std::make_shared<State>(context)) {
@@ -44,11 +54,11 @@ Reaper::Reaper(boost::asio::io_context& context) : state_(std::make_shared<State
 Reaper::~Reaper() {
   boost::system::error_code ignored;
   state_->signals.cancel(ignored);
-  state_->handlers.clear();
+  state_->watched.clear();
 }
 
-void Reaper::watch(pid_t pid, Handler handler) {
-  state_->handlers[pid] = std::move(handler);
+void Reaper::watch(pid_t pid, Handler handler, PauseHandler paused) {
+  state_->watched[pid] = {std::move(handler), std::move(paused)};
 }
 
 }  // namespace megalaunch

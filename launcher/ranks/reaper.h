@@ -19,6 +19,8 @@ namespace megalaunch {
 class Reaper {
  public:
   using Handler = std::function<void(WaitStatus)>;
+  /// The signal that stopped the child (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU); 0: it goes on again.
+  using PauseHandler = std::function<void(int signal)>;
 
   explicit Reaper(boost::asio::io_context& context);
   ~Reaper();
@@ -28,7 +30,10 @@ class Reaper {
   /// Calls `handler` once, from the context, when `pid` has ended. The child must have been started
   /// by the thread that runs the context, after the last return to the context: then its end cannot
   /// have been reaped before.
-  void watch(pid_t pid, Handler handler);
+  ///
+  /// Until then calls `paused`, if given, when the child is stopped and when it goes on. What a
+  /// debugger does to it is not told: the kernel reports that to the debugger alone.
+  void watch(pid_t pid, Handler handler, PauseHandler paused = nullptr);
 
  private:
   struct State;

@@ -23,6 +23,15 @@ struct GpuSample {
   bool operator==(const GpuSample&) const = default;
 };
 
+/// A process that holds a GPU. The number is the driver's: in a container with a pid namespace of
+/// its own it is the host's, and fits no process that the container knows.
+struct GpuHolder {
+  int gpu = 0;
+  int pid = 0;
+
+  bool operator==(const GpuHolder&) const = default;
+};
+
 /// The GPUs of this node, asked from time to time. Real: open_nvml(); for tests:
 /// tests/lib/fake_gpu_monitor.h. One thread at a time.
 class GpuMonitor {
@@ -31,6 +40,9 @@ class GpuMonitor {
   /// One sample per GPU, in the order of the indices. Never fails: what cannot be read is absent.
   /// About a millisecond a GPU, in which it blocks.
   virtual std::vector<GpuSample> sample() = 0;
+  /// The processes that compute on a GPU, also those that are gone and that the driver is still
+  /// clearing up after. Empty when the driver does not tell.
+  virtual std::vector<GpuHolder> holders() = 0;
 };
 
 }  // namespace megalaunch

@@ -29,6 +29,13 @@ struct EventData {
   unsigned gpu_instance, compute_instance;
 };
 
+/// Of nvmlDeviceGetComputeRunningProcesses_v2 and _v3.
+struct ProcessInfo {
+  unsigned pid;
+  unsigned long long memory;
+  unsigned gpu_instance, compute_instance;
+};
+
 constexpr int kSuccess = 0;
 constexpr unsigned kCoreTemperature = 0;
 constexpr int kUncorrected = 1;
@@ -55,6 +62,7 @@ struct Functions {
   int (*temperature)(nvml::Device, unsigned, unsigned*) = nullptr;
   int (*power)(nvml::Device, unsigned*) = nullptr;
   int (*ecc)(nvml::Device, int, int, unsigned long long*) = nullptr;
+  int (*processes)(nvml::Device, unsigned*, nvml::ProcessInfo*) = nullptr;
   int (*create_events)(nvml::EventSet*) = nullptr;
   int (*register_events)(nvml::Device, unsigned long long, nvml::EventSet) = nullptr;
   int (*wait_event)(nvml::EventSet, nvml::EventData*, unsigned) = nullptr;
@@ -78,6 +86,8 @@ struct Functions {
     find(temperature, "nvmlDeviceGetTemperature");
     find(power, "nvmlDeviceGetPowerUsage");
     find(ecc, "nvmlDeviceGetTotalEccErrors");
+    if (!find(processes, "nvmlDeviceGetComputeRunningProcesses_v3"))
+      find(processes, "nvmlDeviceGetComputeRunningProcesses_v2");
     if (!find(create_events, "nvmlEventSetCreate") ||
         !find(register_events, "nvmlDeviceRegisterEvents") ||
         !find(wait_event, "nvmlEventSetWait_v2") || !find(free_events, "nvmlEventSetFree"))
@@ -147,6 +157,20 @@ class NvmlMonitor final : public GpuMonitor {
       samples.push_back(sample);
     }
     return samples;
+  }
+
+  std::vector<GpuHolder> holders() override {
+    std::vector<GpuHolder> found;
+    std::array<nvml::ProcessInfo, 256> infos;
+    for (const Gpu& gpu : gpus_) {
+      auto count = static_cast<unsigned>(infos.size());
+      if (nvml_.processes == nullptr ||
+          nvml_.processes(gpu.device, &count, infos.data()) != nvml::kSuccess)
+        continue;
+      for (unsigned i = 0; i < std::min(count, static_cast<unsigned>(infos.size())); ++i)
+        found.push_back({gpu.index, static_cast<int>(infos[i].pid)});
+    }
+    return found;
   }
 
  private:

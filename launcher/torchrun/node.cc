@@ -70,11 +70,11 @@ Result<std::vector<std::string>> command_of(const TorchrunOptions& options,
   return argv;
 }
 
-bool hosts(const TorchrunOptions& options) {
+/// Whether this node hosts; nothing when that depends on whether the endpoint is this machine's.
+std::optional<bool> hosts(const TorchrunOptions& options) {
   if (options.alone) return true;
   if (options.is_static) return options.node_rank == 0;
-  if (options.conf.is_host) return *options.conf.is_host;
-  return options.local_addr == options.endpoint.host || is_this_machine(options.endpoint.host);
+  return options.conf.is_host;
 }
 
 Leader::Options leader_of(const TorchrunOptions& options, const Agent::Options& agent,
@@ -186,10 +186,16 @@ Result<TorchrunNode> node_for_torchrun(const TorchrunOptions& options, const Tor
         log.warn("{}", status.error().message);
     };
 
-  if (hosts(options)) {
+  const auto leads = hosts(options);
+  if (leads.value_or(true)) {
     node.options.leader = leader_of(options, agent, run_id, own_folder, program->string());
-    if (!options.is_static && !options.conf.is_host)
-      node.options.join_if_port_taken = NodeOptions::JoinInstead{options.node_rank};
+    if (!leads) {
+      NodeOptions::Undecided& undecided = node.options.undecided.emplace();
+      if (options.local_addr != options.endpoint.host)
+        undecided.endpoint_host = options.endpoint.host;
+      undecided.join_if_port_taken = true;
+      undecided.node_rank = options.node_rank;
+    }
     if (!agent.node_rank) agent.node_rank = 0;
     node.options.leader->coordinator.host_rank = agent.node_rank;
   }

@@ -11,6 +11,7 @@
 
 #include "rendezvous/gang/gang_connection.h"
 #include "rendezvous/gang/message_fields.h"
+#include "rendezvous/gang/name_lookup.h"
 #include "rendezvous/gang/proof.h"
 
 namespace megalaunch {
@@ -24,6 +25,7 @@ constexpr auto use_result = asio::as_tuple(asio::use_awaitable);
 constexpr milliseconds kFirstRetry{50};
 constexpr milliseconds kLongestRetry{1000};
 constexpr seconds kConnectPatience{5};
+constexpr seconds kResolvePatience{10};
 constexpr seconds kHandshakePatience{10};
 constexpr seconds kTellEvery{10};
 constexpr seconds kSecondLook{1};
@@ -57,7 +59,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
         retry_timer(io),
         heartbeat_timer(io),
         connect_timer(io),
-        resolver(io) {}
+        lookup(io) {}
 
   void connect(json details) {
     const uint64_t attempt = ++current;
@@ -124,13 +126,12 @@ struct GangClient::State : std::enable_shared_from_this<State> {
   /// One try to find and join node 0. On success `connection` is set and on_welcome was called.
   static asio::awaitable<Status> try_once(std::shared_ptr<State> self, uint64_t attempt,
                                           const json& details, SteadyTime deadline) {
-    const auto [resolve_error, endpoints] = co_await self->resolver.async_resolve(
-        self->options.host, std::to_string(self->options.port), tcp::resolver::numeric_service,
-        use_result);
+    const auto left =
+        std::chrono::duration_cast<milliseconds>(deadline - std::chrono::steady_clock::now());
+    auto endpoints = co_await self->lookup.resolve(self->options.host, self->options.port,
+                                                   std::min<milliseconds>(kResolvePatience, left));
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
-    if (resolve_error)
-      co_return fail(Error::Kind::kUnavailable, "the name '{}' does not resolve: {}",
-                     self->options.host, resolve_error.message());
+    if (!endpoints) co_return fail(std::move(endpoints).error());
     // Shared with the timer, whose handler may be on its way when this coroutine has gone.
     const auto socket = std::make_shared<tcp::socket>(self->context);
     const auto until =
@@ -141,7 +142,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
       if (!error) socket->close(ignored);
     });
     const auto [connect_error, endpoint] =
-        co_await asio::async_connect(*socket, endpoints, use_result);
+        co_await asio::async_connect(*socket, *endpoints, use_result);
     self->connect_timer.cancel();
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
     if (connect_error)
@@ -242,7 +243,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     retry_timer.cancel();
     heartbeat_timer.cancel();
     connect_timer.cancel();
-    resolver.cancel();
+    lookup.cancel();
     if (connection) connection->close();
   }
 
@@ -253,7 +254,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
   asio::steady_timer retry_timer;
   asio::steady_timer heartbeat_timer;
   asio::steady_timer connect_timer;
-  tcp::resolver resolver;
+  NameLookup lookup;
   std::shared_ptr<GangConnection> connection;
   ClockOffset offset;
   uint64_t current = 0;

@@ -12,6 +12,7 @@
 #include <exception>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "rendezvous/gang/gang_connection.h"
 #include "rendezvous/gang/message_fields.h"
@@ -43,7 +44,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
         events(std::move(events_value)) {}
 
   void adopt(UniqueFd fd) {
-    if (strangers >= kMaxStrangers) return;
+    if (strangers.size() >= kMaxStrangers) return;
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
@@ -69,9 +70,9 @@ struct GangServer::State : std::enable_shared_from_this<State> {
   static asio::awaitable<void> serve(std::shared_ptr<State> self, ConnectionPtr connection) {
     connection->set_handshake_deadline(std::chrono::steady_clock::now() +
                                        self->options.handshake_timeout);
-    ++self->strangers;
+    self->strangers.insert(connection);
     const auto details = co_await shake_hands(self, connection);
-    --self->strangers;
+    self->strangers.erase(connection);
     if (!details) {
       self->tell_refusal(*connection, details.error().message);
       connection->send_last(
@@ -178,7 +179,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
   Options options;
   Log log;
   Events events;
-  size_t strangers = 0;
+  std::set<ConnectionPtr> strangers;  ///< still in the handshake
   MemberId last_id = 0;
   std::string last_refusal;
   SteadyTime last_refusal_told{};
@@ -192,6 +193,7 @@ GangServer::GangServer(asio::io_context& context, Options options, Log log, Even
 GangServer::~GangServer() {
   state_->events = {};
   for (const auto& [id, connection] : std::exchange(state_->members, {})) connection->close();
+  for (const auto& connection : std::exchange(state_->strangers, {})) connection->close();
 }
 
 void GangServer::adopt(UniqueFd socket) {

@@ -70,13 +70,24 @@ class Run:
         self.agents, self.started = [], []
         self.folder = folder
         (folder / "rank.sh").write_text(script + "\n")
-        for node in range(nodes):
+
+        def start(node):
             env = {**clean, "OUT": str(folder), **launcher.environment(ranks, node, nodes, port)}
             argv = launcher.command(ranks, folder, node, nodes, port, restarts)
+            with open(folder / f"agent.{node}.err", "ab") as errors:
+                # A process group and no session of its own: the kernel shares out the CPUs by session (autogroups), so
+                # that on a busy machine several agents with a session each would get more than one.
+                return subprocess.Popen(argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout,
+                                        stderr=errors, process_group=0)
+        self.start_agent = start
+        for node in range(nodes):
             self.started.append(time.time_ns())
-            with open(folder / f"agent.{node}.err", "wb") as errors:
-                self.agents.append(subprocess.Popen(argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout,
-                                                    stderr=errors, start_new_session=True))
+            self.agents.append(start(node))
+
+    def replace(self, node):
+        """Starts an agent again that was killed."""
+        self.agents[node].wait()
+        self.agents[node] = self.start_agent(node)
 
     def check(self):
         for node, agent in enumerate(self.agents):
@@ -94,6 +105,17 @@ class Run:
             except subprocess.TimeoutExpired:
                 os.killpg(agent.pid, signal.SIGKILL)
                 agent.wait()
+        self._kill_what_is_left()
+
+    def _kill_what_is_left(self):
+        """Ranks that outlived a killed agent: they have this run's folder in their environment."""
+        mark = f"OUT={self.folder}".encode()
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except OSError:
+                continue
 
 
 class Folder:

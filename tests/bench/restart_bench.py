@@ -2,7 +2,11 @@
 """From SIGKILL of one rank until every rank of every node runs again, beside torchrun; no backoff. Shapes are agents x ranks.
 
 Ranks are plain shells, or with --all-reduce PYTHON real ranks of torch in a loop of all_reduce (gloo): then "runs again" means
-that it has been through an all_reduce of its new life. All agents are on this machine and meet over loopback.
+that it has been through an all_reduce of its new life, and an agent is killed, too, and replaced at once. All agents are on
+this machine and meet over loopback.
+
+Most of what torch ranks take is the import of torch, by all of them at once on the same CPUs. So several agents are compared
+with one agent of as many ranks, in the same run: the last table.
 """
 
 import os
@@ -44,7 +48,18 @@ def all_have(seen, count):
     return seen if all(len(starts) >= count for starts in seen.values()) else None
 
 
-def measure(launcher, nodes, ranks, rounds, script, patience):
+def kill(run, fault, rank_pid):
+    """Does what `fault` says, and when: nanoseconds."""
+    killed = time.time_ns()
+    if fault == "rank":
+        os.kill(rank_pid, signal.SIGKILL)
+    else:
+        run.agents[-1].kill()
+        run.replace(len(run.agents) - 1)
+    return killed
+
+
+def measure(launcher, nodes, ranks, rounds, script, patience, fault):
     """Milliseconds of each round."""
     total, times = nodes * ranks, []
     with common.Folder() as folder:
@@ -58,12 +73,14 @@ def measure(launcher, nodes, ranks, rounds, script, patience):
                     times.append((max(v[-1][0] for v in seen.values()) - killed) / 1e6)
                 if round_number <= rounds:
                     time.sleep(1)  # a gang at rest, as after hours of training
-                    victim = seen[total - 1][-1][1]
-                    killed = time.time_ns()
-                    os.kill(victim, signal.SIGKILL)
+                    killed = kill(run, fault, seen[total - 1][-1][1])
             return times
         finally:
             run.end()
+
+
+def ratio(value, base):
+    return value / base if value and base else None
 
 
 def main():
@@ -72,23 +89,38 @@ def main():
     launchers = common.launchers(args)
     rounds = 1 if args.once else args.rounds
     if args.all_reduce:
-        script, shapes = f'exec {args.all_reduce} -u "$OUT/all_reduce.py"', [(1, 2), (2, 1), (2, 2), (4, 2)]
+        script = f'exec {args.all_reduce} -u "$OUT/all_reduce.py"'
+        shapes = [(1, 2, "rank"), (2, 1, "rank"), (2, 1, "agent"), (1, 4, "rank"), (2, 2, "rank"), (2, 2, "agent"),
+                  (1, 8, "rank"), (4, 2, "rank"), (4, 2, "agent")]
     else:
-        script, shapes = SHELL, [(1, 8), (4, 2), (8, 1)]
-    rows = []
-    for nodes, ranks in [(1, 2)] if args.once else shapes:
-        values = []
-        for launcher in launchers:
-            try:
-                # Torch ranks get a fresh gang for each kill: what a second one costs depends on how the first one went.
-                gangs, kills = (rounds, 1) if args.all_reduce else (1, rounds)
-                times = [t for _ in range(gangs) for t in measure(launcher, nodes, ranks, kills, script, args.patience)]
-                values.append(common.median(times))
-            except RuntimeError as error:
-                print(f"{launcher.name}, {nodes} x {ranks}: {str(error)[-400:]}")
-                values.append(None)
-        rows.append((f"{nodes} x {ranks}", "ms", values))
-    common.print_table("SIGKILL of one rank until all ranks run again", [each.name for each in launchers], rows)
+        script, shapes = SHELL, [(1, 8, "rank"), (4, 2, "rank"), (8, 1, "rank")]
+    shapes = [(1, 2, "rank")] if args.once else shapes
+    # Torch ranks get a fresh gang for each kill: what a second one costs depends on how the first one went. And shapes take
+    # turns, so that whatever else the machine does hits all of them.
+    turns, kills = (rounds, 1) if args.all_reduce else (1, rounds)
+    measured = {(launcher, shape): [] for launcher in launchers for shape in shapes}
+    for launcher, shape in [key for _ in range(turns) for key in measured]:
+        times = measured[launcher, shape]
+        if times is None:
+            continue
+        nodes, ranks, fault = shape
+        try:
+            times += measure(launcher, nodes, ranks, kills, script, args.patience, fault)
+        except RuntimeError as error:
+            print(f"{launcher.name}, {nodes} x {ranks}, {fault} killed: {str(error)[-400:]}", flush=True)
+            measured[launcher, shape] = None
+        else:
+            print(f"{launcher.name}, {nodes} x {ranks}, {fault} killed: {times[-1]:.0f} ms", flush=True)
+    medians = {key: common.median(times) if times else None for key, times in measured.items()}
+    names = [each.name for each in launchers]
+    rows = [(f"{nodes} x {ranks}, {fault} killed", "ms", [medians[each, (nodes, ranks, fault)] for each in launchers])
+            for nodes, ranks, fault in shapes]
+    common.print_table("SIGKILL until all ranks run again", names, rows)
+    ratios = [(f"{nodes} x {ranks}, {fault} killed, to 1 x {nodes * ranks}", "1",
+               [ratio(medians[each, (nodes, ranks, fault)], medians[each, (1, nodes * ranks, "rank")]) for each in launchers])
+              for nodes, ranks, fault in shapes if nodes > 1 and (1, nodes * ranks, "rank") in shapes]
+    if ratios:
+        common.print_table("The same, in multiples of one agent with as many ranks whose rank is killed", names, ratios)
     if args.once and None in rows[0][2]:
         raise SystemExit(1)
 

@@ -72,6 +72,24 @@ class Failures(case.GangTest):
                     self.assertRegex(agent.text(), r"(?i)rank 2\b")
                 self.assert_no_orphans(gang)
 
+    def test_a_stopped_rank_is_said_at_once_and_fails_when_it_does_not_go_on(self):
+        settings = {"restart": {"max": 1, "backoff": "0s", "grace": f"{GRACE}s", "stopped": "2s"}}
+        script = '[ "$TORCHELASTIC_RESTART_COUNT" = 1 ] && exit 0; trap "exit 0" TERM; while :; do sleep 0.1; done'
+        gang = self.gang({"command": case.sh(script), **settings}, nodes=2, ranks=2).start_all()
+        all_ranks_up(gang)
+        pid = gang.agents[1].ranks()[1]
+        begin = time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        for agent in gang.agents.values():
+            agent.wait_for(rf"rank 3 .*pid {pid}\b.*node 1\b.*SIGSTOP")
+            agent.wait_for(r"generation 1: started")
+        # From the stop on, not from the kill after a grace: its handler of SIGTERM is reached.
+        self.assertLess(time.monotonic() - begin, 2 + GRACE)
+        self.assert_codes(gang, 0)
+        for agent in gang.agents.values():
+            self.assertRegex(agent.text(), r"rule paused")
+        self.assert_no_orphans(gang)
+
     def test_descendants_that_left_the_process_group_end_with_their_rank(self):
         gang = self.gang(job("""
             setsid sh -c 'trap "" TERM; while :; do sleep 0.1; done' &

@@ -60,6 +60,16 @@ class Mistakes(case.GangTest):
         job = 'version: 1\nname: test\ncommand: [sleep, "1"]\nlaunch:\n  nnodes: 2\n'
         self.assert_refused(job, 2, r"job\.yaml:5:3: .*nnodes")
 
+    def test_a_table_of_causes_with_its_place(self):
+        (self.folder / "causes.yaml").write_text("rules:\n  - name: a\n    kind: dtaa\n    match: [x]\n")
+        job = self.trace(workdir=str(self.folder), restart={"causes": "causes.yaml"})
+        self.assert_refused(job, 2, r"restart: \{causes", r"causes\.yaml:3:\d+: .*dtaa")
+        job["restart"]["causes"] = "none.yaml"
+        self.assert_refused(job, 2, r"restart: \{causes", r"none\.yaml: No such file")
+
+    def test_a_kind_of_cause_that_does_not_exist(self):
+        self.assert_refused(self.trace(restart={"per_kind": {"netwrok": 3}}), 2, r"restart\.per_kind\.netwrok")
+
     def test_a_file_that_is_not_there(self):
         agent = self.gang_of([case.megalaunch(), "run", self.folder / "none.yaml"], 1, 1).start(0)
         self.assertEqual(agent.wait(20), 2, agent.text())

@@ -83,6 +83,19 @@ class Restarts(case.GangTest):
         for agent in gang.agents.values():
             self.assertIn("No module named 'flash_attn'", agent.text())
 
+    def test_a_table_of_causes_of_ones_own_decides(self):
+        rule = {"name": "our-storage", "kind": "data", "match": ["OurStore: lease expired"], "retries": 1,
+                "advice": "Look at the storage dashboard."}
+        (self.folder / "causes.yaml").write_text(json.dumps({"rules": [rule]}))
+        gang = self.shell_gang('''
+            [ "$RANK$TORCHELASTIC_RESTART_COUNT" != 20 ] || { echo "OurStore: lease expired" >&2; exit 9; }
+            exit 0''', workdir=str(self.folder), restart={**RESTART["restart"], "causes": "causes.yaml"}).start_all()
+        self.assert_codes(gang, 0, timeout=20)
+        report, = (self.folder / "out" / "logs").glob("*/attempt_0/report.json")
+        self.assertEqual(json.loads(report.read_text())["rule"], "our-storage")
+        for agent in gang.agents.values():
+            self.assertIn("Look at the storage dashboard.", agent.text())
+
     def test_the_wait_before_a_restart_is_the_backoff(self):
         gang = self.shell_gang(nodes=1, restart={"max": 3, "backoff": "2s", "grace": "2s"}).start_all()
         self.wait_for_life(gang, 0)

@@ -3,6 +3,10 @@
 
     tests/e2e/soak.py --rounds 20 --python .venv/bin/python        all faults, 20 times each
     tests/e2e/soak.py --only kill-rank,link-30s --rounds 3         some of them
+    tests/e2e/soak.py --rounds 999 --counts soak.json \
+        --python .venv/bin/python --python /usr/bin/python3        interpreters in turns, until it is stopped (SIGTERM, ^C)
+
+--counts is written after each fault, and added to when it is there: the soak may be stopped and go on.
 
 Each round trains the example with checkpoints in network namespaces, waits for a random iteration, injects one fault, and
 checks what issue and manual promise: every agent ends with the same, right status; where the fault can be cured, training
@@ -24,7 +28,7 @@ from pathlib import Path
 from lib import case, processes, training
 
 NODES, RANKS = 4, 2
-ITERATIONS, SAVE_INTERVAL = 30, 5
+ITERATIONS, SAVE_INTERVAL = 20, 4
 
 
 class Round(case.GangTest):
@@ -43,6 +47,8 @@ class Round(case.GangTest):
         job = training.job(self.python, self.folder, ITERATIONS, SAVE_INTERVAL, ["--log-interval", 1, *arguments],
                            launch={"join_timeout": "90s"})
         job["restart"] = {"max": 5, "backoff": "0s", "grace": "3s"}
+        python, unbuffered, *script = job["command"]
+        job["command"] = [python, unbuffered, str(case.SOURCE / "tests/e2e/lib/quick_rank.py"), *script]
         if prefix:
             job["command"] = ["/bin/sh", "-c", f'{prefix}\nexec "$@"', "rank", *job["command"]]
         if logs:
@@ -56,7 +62,7 @@ class Round(case.GangTest):
         return [item for agent in self.gang_.agents.values() for item in training.losses(agent.lines())]
 
     def wait_for_iteration(self, number=None):
-        number = number or self.chance.randint(7, 22)
+        number = number or self.chance.randint(3, ITERATIONS - 5)
         def reached():
             ended = {node: agent.text() for node, agent in self.gang_.agents.items() if not agent.is_running()}
             if ended:
@@ -170,10 +176,22 @@ def stop_agent(round_, loss):
     round_.wait_for_iteration()
     node = round_.chance.randrange(1, NODES)
     gang.agents[node].signal(signal.SIGSTOP)
-    time.sleep(12)
+    time.sleep(7)  # the heartbeat time-out is 5
     gang.agents[node].signal(signal.SIGCONT)
     round_.assert_trained(loss)
     round_.assert_report("lost-node", node)
+
+
+def stop_rank(round_, loss):
+    """SIGSTOP of a rank that nobody continues."""
+    gang = round_.start(restart={"max": 5, "backoff": "0s", "grace": "3s", "stopped": "3s"})
+    round_.wait_for_iteration()
+    node, local, pid = round_.victim()
+    os.kill(pid, signal.SIGSTOP)
+    round_.assert_trained(loss, restarts=1)
+    round_.assert_report("signal", node, node * RANKS + local, ["SIGSTOP"])
+    for agent in gang.agents.values():
+        round_.assertIn("SIGSTOP", agent.text())
 
 
 def rank_ignores_sigterm(round_, loss):
@@ -237,6 +255,7 @@ FAULTS = {
     "link-3s": link_down_3s,
     "link-30s": link_down_30s,
     "stop-agent": stop_agent,
+    "stop-rank": stop_rank,
     "ignore-sigterm": rank_ignores_sigterm,
     "grandchild": grandchild_left_the_group,
     "import": import_failure_on_one_node,
@@ -259,37 +278,77 @@ def run_round(python, chance, fault, loss):
         round_.doCleanups()
 
 
+class Counts:
+    """What came of each fault, by interpreter; kept in a file if there is one."""
+
+    def __init__(self, path):
+        self.path = path
+        self.all = json.loads(path.read_text()) if path and path.exists() else {}
+
+    def add(self, python, fault, error, seconds):
+        entry = self.all.setdefault(str(python), {}).setdefault(fault, {"good": 0, "of": 0, "seconds": [], "failures": []})
+        entry["of"] += 1
+        entry["good"] += error is None
+        entry["seconds"].append(round(seconds, 1))
+        if error is not None:
+            entry["failures"].append(f"{time.strftime('%F %T')} {error[:20_000]}")
+        if self.path:
+            partial = self.path.with_suffix(".partial")
+            partial.write_text(json.dumps(self.all, indent=1))
+            partial.replace(self.path)
+
+    def __str__(self):
+        lines = ["fault             good  of   median seconds of a round"]
+        for python, faults in self.all.items():
+            lines.append(python)
+            lines += [f"{name:<16} {each['good']:>5} {each['of']:>3}   {statistics.median(each['seconds']):.0f}"
+                      for name, each in faults.items()]
+        return "\n".join(lines)
+
+    def bad(self):
+        return any(each["good"] < each["of"] for faults in self.all.values() for each in faults.values())
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1, help="how often each fault is injected")
     parser.add_argument("--only", default=",".join(FAULTS), help="comma-separated names of faults (default: all)")
-    parser.add_argument("--python", type=Path, default=case.DEBIAN_PYTHON, help="the interpreter with torch")
+    parser.add_argument("--python", type=Path, action="append", help="an interpreter with torch; several take turns")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--counts", type=Path, help="a JSON file for the counts")
     args = parser.parse_args()
-    python = args.python.absolute()
-    if reason := case.why_no_torch(python):
-        print(f"skipped: {reason}")
-        sys.exit(77)
-    print(f"seed {args.seed}, {NODES} nodes x {RANKS} ranks, {python}", flush=True)
-    chance = random.Random(args.seed)
-
-    loss, error = run_round(python, chance, undisturbed, None)
-    if error:
-        print(f"the undisturbed run failed: {error}")
-        sys.exit(1)
-    counts = {name: [] for name in args.only.split(",")}
-    for number in range(args.rounds):
-        for name, outcomes in counts.items():
-            begin = time.monotonic()
-            _, error = run_round(python, chance, FAULTS[name], loss)
-            outcomes.append((error, time.monotonic() - begin))
-            print(f"round {number + 1}: {name}: {'ok' if error is None else 'FAILED: ' + error} "
-                  f"({outcomes[-1][1]:.0f} s)", flush=True)
-    print("\nfault             good  of   median seconds of a round")
-    for name, outcomes in counts.items():
-        good = sum(error is None for error, _ in outcomes)
-        print(f"{name:<16} {good:>5} {len(outcomes):>3}   {statistics.median(s for _, s in outcomes):.0f}")
-    sys.exit(any(error for outcomes in counts.values() for error, _ in outcomes))
+    pythons = [python.absolute() for python in args.python or [case.DEBIAN_PYTHON]]
+    for python in pythons:
+        if reason := case.why_no_torch(python):
+            print(f"skipped: {reason}")
+            sys.exit(77)
+    signal.signal(signal.SIGTERM, interrupt)
+    print(f"seed {args.seed}, {NODES} nodes x {RANKS} ranks, {', '.join(map(str, pythons))}", flush=True)
+    counts, losses = Counts(args.counts), {}
+    try:
+        for number in range(args.rounds):
+            python = pythons[number % len(pythons)]
+            if python not in losses:
+                losses[python], error = run_round(python, random.Random(args.seed), undisturbed, None)
+                if error:
+                    print(f"the undisturbed run failed: {error}")
+                    sys.exit(1)
+            for name in args.only.split(","):
+                begin = time.monotonic()
+                # A round can be had again: its chance is that of the seed, the round and the fault alone.
+                chance = random.Random(f"{args.seed} {number} {name}")
+                _, error = run_round(python, chance, FAULTS[name], losses[python])
+                seconds = time.monotonic() - begin
+                counts.add(python, name, error, seconds)
+                print(f"round {number + 1}: {name}: {'ok' if error is None else 'FAILED: ' + error[:1000]} ({seconds:.0f} s)", flush=True)
+    except KeyboardInterrupt:
+        print("stopped")
+    print(f"\n{counts}")
+    sys.exit(counts.bad())
 
 
 if __name__ == "__main__":

@@ -43,17 +43,17 @@ TEST(Host, ItsAddressesIncludeLoopback) {
 
 TEST(Host, KnowsItselfByNameAndAddress) {
   for (const char* name : {"localhost", "127.0.0.1", "127.1.2.3"})
-    EXPECT_TRUE(is_this_machine(name)) << name;
-  EXPECT_TRUE(is_this_machine(host_name()));
+    EXPECT_EQ(is_this_machine(name), true) << name;
+  EXPECT_EQ(is_this_machine(host_name()), true);
   for (const std::string& address : interface_addresses())
     if (!address.starts_with("fe80:")) {
-      EXPECT_TRUE(is_this_machine(address)) << address;
+      EXPECT_EQ(is_this_machine(address), true) << address;
     }
 }
 
 TEST(Host, DoesNotTakeAnotherMachineForItself) {
   for (const char* name : {"192.0.2.1", "2001:db8::1", "", "not a name"})
-    EXPECT_FALSE(is_this_machine(name)) << name;
+    EXPECT_NE(is_this_machine(name), true) << name;
 }
 
 TEST(Host, SaysWhoListensOnAPort) {

@@ -15,7 +15,10 @@ class FakeGpuMonitor final : public GpuMonitor {
     return gpus;
   }
 
+  std::vector<GpuHolder> holders() override { return held; }
+
   std::vector<GpuSample> gpus;
+  std::vector<GpuHolder> held;
   int rounds = 0;
 };
 

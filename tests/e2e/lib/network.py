@@ -68,10 +68,12 @@ class Network:
     def address(self, node):
         return f"10.77.0.{node + 1}"
 
-    def write_hosts(self, node, known=None):
-        """Which nodes `node` can resolve by name (default: all). Takes effect in running processes too."""
+    def write_hosts(self, node, known=None, aliases=None):
+        """Which nodes `node` can resolve by name (default: all), and further names with their nodes. Takes effect in
+        running processes too."""
         lines = ["127.0.0.1 localhost", "::1 localhost"]
         lines += [f"{self.address(n)} node{n}" for n in (range(self.size) if known is None else known)]
+        lines += [f"{self.address(n)} {name}" for name, n in (aliases or {}).items()]
         folder = Path("/etc/netns") / self.namespace(node)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "hosts").write_text("\n".join(lines) + "\n")  # in place: running processes see it through a bind mount

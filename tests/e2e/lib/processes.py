@@ -23,6 +23,16 @@ def state(pid):
         return None
 
 
+def blocks(pid, number):
+    """It holds this signal back, until it has a use for it."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            masks = [int(line.split()[1], 16) for line in file if line.startswith("SigBlk:")]
+    except OSError:
+        return False
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
 def command_line(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:

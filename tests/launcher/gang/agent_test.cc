@@ -15,6 +15,7 @@
 #include "launcher/ranks/log_pump.h"
 #include "launcher/ranks/process_tree.h"
 #include "launcher/ranks/reaper.h"
+#include "launcher/results/gpu_monitor.h"
 #include "tests/lib/processes.h"
 #include "tests/lib/temp_dir.h"
 
@@ -68,6 +69,8 @@ class AgentTest : public testing::Test {
     options.join_timeout = join_timeout_;
     options.heartbeat_timeout = heartbeat_;
     options.grace = 5s;
+    options.pause_limit = pause_limit_;
+    options.gpus = gpus_;
     options.ranks = ranks;
     options.program = "/bin/sh";
     options.argv = {"sh", "-c", script};
@@ -119,6 +122,8 @@ class AgentTest : public testing::Test {
   LogPump pump_{null_.get(), null_.get()};
   const CauseRules rules_ = CauseRules::built_in();
   milliseconds heartbeat_{3000};
+  milliseconds pause_limit_{0};
+  Agent::Options::GpuCheck gpus_;
   milliseconds join_timeout_{20'000};
   decltype(Agent::Options::prepare) prepare_;
   decltype(Leader::Options::make_command) make_command_;
@@ -158,6 +163,80 @@ TEST_F(AgentTest, AKilledRankStartsTheWholeGangAgainInTheNextGeneration) {
   EXPECT_EQ(end(), 0);
   EXPECT_EQ(read_file(folder(1) / "starts"), "0\n1\n");
   EXPECT_THAT(read_file(folder(0) / "starts"), HasSubstr("1\n"));
+}
+
+TEST_F(AgentTest, ARankThatIsStoppedAndDoesNotGoOnIsAFailureThatARestartCures) {
+  pause_limit_ = 50ms;
+  lead(2);
+  const std::string waits = "test $TORCHELASTIC_RESTART_COUNT = 1 || exec sleep 600";
+  add(0, waits);
+  add(1, "test $TORCHELASTIC_RESTART_COUNT = 1 || kill -STOP $$");
+  EXPECT_EQ(end(), 0);
+  EXPECT_THAT(log_text_, HasSubstr("was stopped by SIGSTOP (19) and waits for SIGCONT; unless that "
+                                   "comes within 0.05 s, the rank counts as failed"));
+  const auto journal = Journal::load(dir_.path() / "logs");
+  ASSERT_TRUE(journal && *journal);
+  EXPECT_THAT((*journal)->last_failure, HasSubstr("was stopped by SIGSTOP (19)"));
+  const auto report = nlohmann::json::parse(
+      read_file(dir_.path() / "logs" / (*journal)->run_id / "attempt_0" / "report.json"));
+  EXPECT_EQ(report["kind"], "signal") << report;
+  EXPECT_EQ(report["rule"], "paused") << report;
+}
+
+TEST_F(AgentTest, ARankThatIsStoppedForAWhileIsSaidEverywhereAndHarmsNothing) {
+  pause_limit_ = 600s;
+  lead(2);
+  const std::string script = "echo $$ > pid; until test -e go; do sleep 0.01; done";
+  add(0, script);
+  add(1, script);
+  ASSERT_TRUE(
+      until([&] { return pid_in(folder(0) / "pid") > 0 && pid_in(folder(1) / "pid") > 0; }));
+  const pid_t pid = pid_in(folder(1) / "pid");
+  const auto said = [&](const std::string& what) {
+    const std::string line = fmt::format("rank 1 (local rank 0, pid {}) on node 1", pid);
+    size_t count = 0;
+    for (size_t at = 0; (at = log_text_.find(line, at)) != std::string::npos; ++at)
+      count += log_text_.substr(at, log_text_.find('\n', at) - at).find(what) != std::string::npos;
+    return count;
+  };
+  ::kill(pid, SIGSTOP);
+  ASSERT_TRUE(until([&] { return said("was stopped by SIGSTOP") == 2; }))
+      << log_text_;  // both nodes
+  ::kill(pid, SIGCONT);
+  ASSERT_TRUE(until([&] { return said("goes on after") == 2; })) << log_text_;
+  for (const int node : {0, 1}) std::ofstream(folder(node) / "go");
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(AgentTest, TheNextGenerationWaitsUntilTheDriverHasReleasedTheGpusOfTheLast) {
+  bool held = true;
+  gpus_.after_life_of = 0ms;
+  gpus_.patience = 600s;
+  gpus_.holders = [&]() -> std::vector<GpuHolder> {
+    const GpuHolder somebody_elses{0, 1};
+    if (!held) return {somebody_elses};
+    return {somebody_elses, {3, pid_in(folder(0) / "pid")}};
+  };
+  lead(1);
+  add(0, "test $TORCHELASTIC_RESTART_COUNT = 1 || { echo $$ > pid; kill -KILL $$; }");
+  ASSERT_TRUE(until([&] {
+    return log_text_.find("waiting for the driver to release GPU 3") != std::string::npos;
+  }));
+  const pid_t pid = pid_in(folder(0) / "pid");
+  EXPECT_THAT(log_text_, HasSubstr(fmt::format("which process {} held", pid)));
+  EXPECT_THAT(log_text_, testing::Not(HasSubstr("generation 1: started")));
+  held = false;
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(AgentTest, AGpuThatIsNeverReleasedIsSaidAndNotWaitedForForever) {
+  gpus_.after_life_of = 0ms;
+  gpus_.patience = 100ms;
+  gpus_.holders = [&]() -> std::vector<GpuHolder> { return {{3, pid_in(folder(0) / "pid")}}; };
+  lead(1);
+  add(0, "test $TORCHELASTIC_RESTART_COUNT = 1 || { echo $$ > pid; kill -KILL $$; }");
+  EXPECT_EQ(end(), 0);
+  EXPECT_THAT(log_text_, HasSubstr("GPU 3 is still held by process"));
 }
 
 TEST_F(AgentTest, AProgramThatCannotBeStartedEndsTheJobEverywhere) {

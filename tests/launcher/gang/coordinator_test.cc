@@ -20,6 +20,59 @@ MemberDetails details_of(const std::string& host, std::optional<int> node_rank =
   return details;
 }
 
+TEST(Coordinator, ANoticeIsKeptAndToldToAllOtherNodes) {
+  Gang gang(3);
+  gang.run();
+  gang.coordinator.hear(1, NoticeNews{"paused", "rank 1 was stopped"});
+  gang.take();
+  EXPECT_THAT(gang.receivers<TellOrder>(), ElementsAre(0, 2));
+  const auto records = gang.all<Coordinator::Record>();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].event, "paused");
+  EXPECT_EQ(records[0].detail, "rank 1 was stopped");
+  EXPECT_EQ(gang.coordinator.phase(), Phase::kRunning);
+}
+
+TEST(Coordinator, WhoJoinsWhileTheJobEndsLeavesWithItsExitCode) {  // GC-4
+  Gang gang(2);
+  gang.run();
+  gang.interrupted(1, 15);
+  gang.stopped(0);
+  gang.stopped(1);
+  ASSERT_EQ(gang.coordinator.phase(), Phase::kEnding);
+  gang.take();
+  gang.coordinator.left(0, "dismissed");
+  gang.join(0);
+  gang.take();
+  const auto ends = gang.orders<EndOrder>();
+  ASSERT_EQ(ends.size(), 1u);
+  EXPECT_EQ(ends[0].first, 0);
+  EXPECT_EQ(ends[0].second.exit_code, 143);
+  EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
+  gang.coordinator.left(0, "dismissed");
+  gang.coordinator.left(1, "dismissed");
+  gang.take();
+  ASSERT_EQ(gang.all<Coordinator::Finish>().size(), 1u);
+  EXPECT_EQ(gang.all<Coordinator::Finish>()[0].exit_code, 143);
+  MemberDetails late;
+  EXPECT_FALSE(gang.knock(late));
+}
+
+TEST(Coordinator, AFailureThatAnInterruptionOvertakesIsStillReported) {  // GC-3
+  Gang gang(1);
+  gang.run();
+  gang.failed(0);
+  gang.interrupted(0, 15);
+  gang.stopped(0, gang.evidence(0));
+  gang.take();
+  const auto judged = gang.all<Coordinator::Judged>();
+  ASSERT_EQ(judged.size(), 1u);
+  ASSERT_TRUE(judged[0].verdict.first);
+  EXPECT_THAT(judged[0].verdict.text, HasSubstr("SIGKILL"));
+  ASSERT_EQ(gang.orders<EndOrder>().size(), 1u);
+  EXPECT_EQ(gang.orders<EndOrder>()[0].second.exit_code, 143);
+}
+
 // --- gathering
 
 TEST(Coordinator, StartsNothingBeforeEveryNodeIsHere) {  // GC-1
@@ -218,6 +271,8 @@ TEST(Coordinator, NobodyJoinsAJobThatIsOver) {
   Gang gang(1);
   gang.run();
   gang.succeeded(0);
+  gang.coordinator.left(0, "dismissed");
+  ASSERT_EQ(gang.coordinator.phase(), Phase::kFinished);
   const auto welcome = gang.knock(details_of("late"));
   ASSERT_FALSE(welcome);
   EXPECT_EQ(welcome.error().kind, Error::Kind::kRefused);

@@ -92,13 +92,19 @@ TEST_F(Elastic, TheLastCallBeginsAnewWhenTheLeastIsNotThereAnyMore) {
   EXPECT_EQ(started().size(), 1U);
 }
 
-TEST_F(Elastic, ALateNodeTakesPartFromTheNextGenerationOn) {
+TEST_F(Elastic, ForALateNodeAllRanksStartAgainAndThatCountsAsNoRestart) {
   join("a");
   pass(seconds(30));
   EXPECT_EQ(started().size(), 1U);
   const int late = join("b");
+  EXPECT_EQ(coordinator.phase(), Coordinator::Phase::kStopping);
   EXPECT_TRUE(started().empty());
-  fail_generation({0});
+  // Its ranks may have failed because they were stopped.
+  Evidence evidence;
+  evidence.end = Exited{7};
+  coordinator.hear(0, FailedNews{0, evidence});
+  coordinator.hear(0, StoppedNews{0, {evidence}});
+  EXPECT_EQ(coordinator.history().generation, 0);
   const auto orders = started();
   ASSERT_EQ(orders.size(), 2U);
   EXPECT_EQ(orders.at(late).nodes, 2);
@@ -133,20 +139,40 @@ TEST_F(Elastic, GoesOnWithFewerAfterALossOnceTheLastCallHasEnded) {
   EXPECT_EQ(orders.at(2).world_size, 4);
 }
 
-TEST_F(Elastic, ANodeThatWaitsAndLeavesStopsNobody) {
+TEST_F(Elastic, ALateNodeThatIsGoneAgainHoldsUpNobody) {
   join("a");
   pass(seconds(30));
   started();
   coordinator.left(join("b"), "gone");
-  EXPECT_EQ(coordinator.phase(), Coordinator::Phase::kRunning);
+  coordinator.hear(0, StoppedNews{0, {}});
+  EXPECT_EQ(started().size(), 1U);
+  EXPECT_EQ(coordinator.generation(), 1);
 }
 
-TEST_F(Elastic, TheJobSucceedsWithoutTheNodeThatWaits) {
+TEST_F(Elastic, ANodeThatComesWhenSomeAreDoneStopsNobodyAndEndsWithThem) {
+  join("a");
+  join("b");
+  pass(seconds(30));
+  started();
+  coordinator.hear(0, SucceededNews{0});
+  const int late = join("c");
+  EXPECT_EQ(coordinator.phase(), Coordinator::Phase::kRunning);
+  coordinator.hear(1, SucceededNews{0});
+  EXPECT_EQ(coordinator.phase(), Coordinator::Phase::kEnding);
+  bool told = false;
+  for (const auto& action : coordinator.take_actions())
+    if (const auto* send = std::get_if<Coordinator::Send>(&action); send && send->node == late)
+      if (const auto* end = std::get_if<EndOrder>(&send->order)) told = end->exit_code == 0;
+  EXPECT_TRUE(told);
+}
+
+TEST_F(Elastic, AnInterruptionEndsTheJobAlsoWhileALateNodeIsAdmitted) {
   join("a");
   pass(seconds(30));
+  started();
   join("b");
-  coordinator.hear(0, StartedNews{0});
-  coordinator.hear(0, SucceededNews{0});
+  coordinator.hear(0, InterruptedNews{15});
+  coordinator.hear(0, StoppedNews{0, {}});
   EXPECT_EQ(coordinator.phase(), Coordinator::Phase::kEnding);
 }
 
@@ -176,8 +202,13 @@ TEST(AnyCause, EveryFailureIsRetriedUpToTheCountAndTheCodeIsTheRanksOwn) {
   EXPECT_EQ(first.history.generation, 1);
   const auto second = decide_restart(limits, first.history, verdict, Exited{200}, {});
   EXPECT_EQ(std::get<End>(second.action).exit_code, 200);
-  EXPECT_EQ(std::get<End>(decide_restart(limits, first.history, verdict, Signaled{9, false}, {}).action).exit_code, 137);
-  EXPECT_EQ(std::get<End>(decide_restart(limits, first.history, verdict, LostNode{}, {}).action).exit_code, 1);
+  EXPECT_EQ(
+      std::get<End>(decide_restart(limits, first.history, verdict, Signaled{9, false}, {}).action)
+          .exit_code,
+      137);
+  EXPECT_EQ(std::get<End>(decide_restart(limits, first.history, verdict, LostNode{}, {}).action)
+                .exit_code,
+            1);
 }
 
 }  // namespace

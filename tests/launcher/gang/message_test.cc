@@ -93,6 +93,13 @@ TEST(Message, NewsSurviveTheWire) {
   EXPECT_EQ(std::get<InterruptedNews>(*news_from_json(again(News(InterruptedNews{2})))).signal, 2);
 }
 
+TEST(Message, ANoticeSurvivesTheWire) {
+  const auto read = news_from_json(again(News(NoticeNews{"paused", "rank 3 was stopped"})));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(std::get<NoticeNews>(*read).event, "paused");
+  EXPECT_EQ(std::get<NoticeNews>(*read).text, "rank 3 was stopped");
+}
+
 TEST(Message, AnUnknownTypeIsRefusedByName) {
   const auto order = order_from_json({{"type", "dance"}});
   ASSERT_FALSE(order);
@@ -121,7 +128,7 @@ TEST(Message, EveryFieldIsNeeded) {
        {Order(StartOrder{}), Order(StopOrder{}), Order(TellOrder{}), Order(EndOrder{})})
     refuses_without_any_field(to_json(order), order_from_json);
   for (const News& news : {News(StartedNews{}), News(FailedNews{}), News(StoppedNews{}),
-                           News(SucceededNews{}), News(InterruptedNews{})})
+                           News(SucceededNews{}), News(InterruptedNews{}), News(NoticeNews{})})
     refuses_without_any_field(to_json(news), news_from_json);
 }
 

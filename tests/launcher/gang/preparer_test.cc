@@ -86,6 +86,19 @@ TEST_F(PreparerTest, AStepThatTakesTooLongIsKilledWithItsProcessGroup) {
   EXPECT_TRUE(wait_until([&] { return !is_alive(pid_in(dir_.path() / "child")); }));
 }
 
+TEST_F(PreparerTest, AStepThatTakesTooLongIsKilledWithWhatLeftItsProcessGroup) {
+  const Status status =
+      run(work({"setsid sh -c 'echo $$ > child; exec sleep 600' & "
+                "(setsid sh -c 'sh -c \"echo \\$\\$ > orphan; exec sleep 600\" &' ); wait"},
+               2s));
+  ASSERT_FALSE(status);
+  for (const char* name : {"child", "orphan"}) {
+    const pid_t pid = pid_in(dir_.path() / name);
+    ASSERT_GT(pid, 0) << name;
+    EXPECT_TRUE(wait_until([&] { return !is_alive(pid); })) << name;
+  }
+}
+
 TEST_F(PreparerTest, AMissingProgramIsNamed) {
   auto all = work({});
   all.steps.push_back({{"no-such-program"}, PrepareStep::On::kFirst, 60s});

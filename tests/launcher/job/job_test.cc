@@ -44,6 +44,8 @@ TEST(JobFile, TheSmallestJobHasTheDocumentedDefaults) {
   EXPECT_EQ(job.restart.max, 3);
   EXPECT_EQ(job.restart.backoff, 5s);
   EXPECT_EQ(job.restart.grace, 30s);
+  EXPECT_EQ(job.restart.stopped, 30s);
+  EXPECT_EQ(job.restart.causes, std::nullopt);
   EXPECT_EQ(job.launch.nodes, std::nullopt);
   EXPECT_EQ(job.logs.console, Job::Logs::Console::kAll);
 }
@@ -60,7 +62,8 @@ command: [python3, train.py, --lr, 1e-5, --flag, "a b"]
 prepare:
   - {run: [mc, cp, a, b], on: each, timeout: 2h}
   - run: [true]
-restart: {max: 5, backoff: 500ms, grace: 10s, per_kind: {network: 9, data: 0}}
+restart: {max: 5, backoff: 500ms, grace: 10s, per_kind: {network: 9, data: 0}, stopped: 2m,
+          causes: causes.yaml}
 logs: {dir: mylogs, console: {ranks: [0, -1]}}
 )");
   EXPECT_EQ(job.name, "example");
@@ -84,6 +87,8 @@ logs: {dir: mylogs, console: {ranks: [0, -1]}}
   EXPECT_THAT(job.prepare[1].run, ElementsAre("true"));
   EXPECT_EQ(job.restart.max, 5);
   EXPECT_EQ(job.restart.backoff, 500ms);
+  EXPECT_EQ(job.restart.stopped, 2min);
+  EXPECT_EQ(job.restart.causes, "causes.yaml");
   EXPECT_EQ(job.restart.per_kind, (std::map<std::string, int>{{"network", 9}, {"data", 0}}));
   EXPECT_EQ(job.logs.dir, "mylogs");
   EXPECT_EQ(job.logs.console, Job::Logs::Console::kRanks);

@@ -44,8 +44,9 @@ class RankGroupTest : public testing::Test {
   Status start(const std::vector<RankSpec>& ranks) {
     RankGroup::Events events;
     events.on_exit = [this](const RankExit& exit) { exits_.push_back(exit); };
+    events.on_pause = [this](const RankPause& pause) { pauses_.push_back(pause); };
     group_ = std::make_unique<RankGroup>(context_, reaper_, clock_, Log::to_nowhere(), marker_,
-                                         std::move(events));
+                                         std::move(events), pause_limit_);
     return group_->start(ranks);
   }
   void start_scripts(const std::vector<std::string>& scripts) {
@@ -66,6 +67,8 @@ class RankGroupTest : public testing::Test {
     group_->stop(grace, [&] { done = true; });
     return run_until(context_, [&] { return done; });
   }
+  /// To the first rank alone: a shell whose child is stopped in vfork() cannot be stopped itself.
+  void signal_first(int signal) const { ::kill(group_->pids()[0], signal); }
   bool wait_for_exits(size_t count) {
     return run_until(context_, [&] { return exits_.size() >= count; });
   }
@@ -75,7 +78,9 @@ class RankGroupTest : public testing::Test {
   Reaper reaper_{context_};
   SystemClock clock_;
   const std::string marker_ = "MEGALAUNCH_AGENT=test-" + dir_.path().filename().string();
+  milliseconds pause_limit_{0};
   std::vector<RankExit> exits_;
+  std::vector<RankPause> pauses_;
   std::unique_ptr<RankGroup> group_;
 };
 
@@ -167,6 +172,71 @@ TEST_F(RankGroupTest, ARankThatIsSuspendedCanStillEndGracefully) {
   group_->forward(SIGSTOP);
   ASSERT_TRUE(stop(20s));
   EXPECT_EQ(exits_[0].status, WaitStatus(Exited{3}));
+}
+
+constexpr const char* kPatient = "trap 'exit 3' TERM; echo 1 > ready; while :; do sleep 0.01; done";
+
+TEST_F(RankGroupTest, TellsThatARankWasStoppedAndThatItGoesOn) {
+  start_scripts({kPatient});
+  number_in("ready");
+  signal_first(SIGSTOP);
+  ASSERT_TRUE(run_until(context_, [&] { return pauses_.size() == 1; }));
+  EXPECT_EQ(pauses_[0].signal, SIGSTOP);
+  EXPECT_EQ(pauses_[0].rank, 100);
+  EXPECT_EQ(pauses_[0].local_rank, 0);
+  EXPECT_EQ(pauses_[0].pid, group_->pids()[0]);
+  signal_first(SIGCONT);
+  ASSERT_TRUE(run_until(context_, [&] { return pauses_.size() == 2; }));
+  EXPECT_EQ(pauses_[1].signal, 0);
+  EXPECT_GT(pauses_[1].lasted.count(), 0);
+  EXPECT_TRUE(exits_.empty());
+  EXPECT_TRUE(stop(20s));
+  EXPECT_EQ(exits_[0].status, WaitStatus(Exited{3}));
+}
+
+TEST_F(RankGroupTest, ARankThatStaysStoppedBeyondTheLimitCountsAsEnded) {
+  pause_limit_ = 50ms;
+  start_scripts({kPatient, "exec sleep 600"});
+  const pid_t ready = number_in("ready");
+  ASSERT_EQ(ready, 1);
+  signal_first(SIGTSTP);
+  ASSERT_TRUE(wait_for_exits(1));
+  EXPECT_EQ(exits_[0].status, WaitStatus(Signaled{SIGTSTP, false}));
+  EXPECT_EQ(exits_[0].local_rank, 0);
+  EXPECT_FALSE(exits_[0].stopped_by_us);
+  EXPECT_EQ(group_->living(), 2);
+  ASSERT_TRUE(stop(20s));
+  // Its real end is not told once more.
+  ASSERT_EQ(exits_.size(), 2u);
+  EXPECT_EQ(exits_[1].local_rank, 1);
+  EXPECT_TRUE(exits_[1].stopped_by_us);
+  EXPECT_EQ(group_->living(), 0);
+}
+
+TEST_F(RankGroupTest, ARankThatGoesOnBeforeTheLimitHasNotEnded) {
+  pause_limit_ = 600s;
+  start_scripts({kPatient});
+  number_in("ready");
+  signal_first(SIGSTOP);
+  ASSERT_TRUE(run_until(context_, [&] { return pauses_.size() == 1; }));
+  signal_first(SIGCONT);
+  ASSERT_TRUE(run_until(context_, [&] { return pauses_.size() == 2; }));
+  ASSERT_TRUE(stop(20s));
+  ASSERT_EQ(exits_.size(), 1u);
+  EXPECT_EQ(exits_[0].status, WaitStatus(Exited{3}));
+  EXPECT_TRUE(exits_[0].stopped_by_us);
+}
+
+TEST_F(RankGroupTest, ARankThatIsStoppedWhenTheGroupIsHadFailedByThen) {
+  pause_limit_ = 600s;
+  start_scripts({kPatient});
+  number_in("ready");
+  signal_first(SIGSTOP);
+  ASSERT_TRUE(run_until(context_, [&] { return pauses_.size() == 1; }));
+  ASSERT_TRUE(stop(20s));
+  ASSERT_EQ(exits_.size(), 1u);
+  EXPECT_EQ(exits_[0].status, WaitStatus(Signaled{SIGSTOP, false}));
+  EXPECT_FALSE(exits_[0].stopped_by_us);
 }
 
 TEST_F(RankGroupTest, StoppingTwiceShortensTheGraceAndTheLastDoneCounts) {

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <map>
+#include <optional>
 
 #include "tests/lib/processes.h"
 #include "tests/lib/temp_dir.h"
@@ -85,6 +87,61 @@ TEST(Reaper, AStoppedChildHasNotEnded) {
   EXPECT_FALSE(ended);
   ::kill(pid, SIGKILL);
   ASSERT_TRUE(run_until(context, [&] { return ended; }));
+}
+
+TEST(Reaper, TellsThatAChildWasStoppedAndThatItGoesOn) {
+  boost::asio::io_context context;
+  Reaper reaper(context);
+  const pid_t pid = child_that([] {
+    for (;;) ::pause();
+  });
+  bool ended = false;
+  std::vector<int> pauses;
+  reaper.watch(
+      pid, [&](WaitStatus) { ended = true; }, [&](int signal) { pauses.push_back(signal); });
+  for (const int signal : {SIGSTOP, SIGTSTP}) {
+    pauses.clear();
+    ::kill(pid, signal);
+    ASSERT_TRUE(run_until(context, [&] { return pauses == std::vector{signal}; }));
+    ::kill(pid, SIGCONT);
+    ASSERT_TRUE(run_until(context, [&] { return pauses == std::vector{signal, 0}; }));
+  }
+  ::kill(pid, SIGKILL);
+  ASSERT_TRUE(run_until(context, [&] { return ended; }));
+  EXPECT_EQ(pauses.size(), 2u);
+}
+
+TEST(Reaper, WhatADebuggerStopsIsNotTold) {
+  boost::asio::io_context context;
+  Reaper reaper(context);
+  const pid_t pid = child_that([] {
+    for (;;) ::pause();
+  });
+  bool ended = false;
+  int pauses = 0;
+  reaper.watch(
+      pid, [&](WaitStatus) { ended = true; }, [&](int) { ++pauses; });
+  // The tracer has to be another process than the parent: that is who is told.
+  const pid_t debugger = child_that([pid] {
+    if (::ptrace(PTRACE_ATTACH, pid, nullptr, nullptr) != 0) ::_exit(1);
+    int status = 0;
+    if (::waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) ::_exit(2);
+    ::kill(pid, SIGUSR1);  // seen by the debugger first, which passes nothing on
+    if (::ptrace(PTRACE_CONT, pid, nullptr, nullptr) != 0) ::_exit(3);
+    if (::waitpid(pid, &status, 0) != pid || WSTOPSIG(status) != SIGUSR1) ::_exit(4);
+    ::_exit(::ptrace(PTRACE_DETACH, pid, nullptr, nullptr) == 0 ? 0 : 5);
+  });
+  std::optional<WaitStatus> debugged;
+  reaper.watch(debugger, [&](WaitStatus status) { debugged = status; });
+  ASSERT_TRUE(run_until(context, [&] { return debugged.has_value(); }));
+  if (debugged == WaitStatus(Exited{1})) {
+    ::kill(pid, SIGKILL);
+    GTEST_SKIP() << "ptrace is not allowed here";
+  }
+  EXPECT_EQ(debugged, WaitStatus(Exited{0}));
+  ::kill(pid, SIGKILL);
+  ASSERT_TRUE(run_until(context, [&] { return ended; }));
+  EXPECT_EQ(pauses, 0);
 }
 
 TEST(Reaper, AHandlerMayWatchTheNextChild) {

@@ -37,6 +37,8 @@ TEST(WaitStatus, IsDescribedInWords) {
   EXPECT_EQ(describe(WaitStatus(Exited{7})), "exited with code 7");
   EXPECT_EQ(describe(WaitStatus(Signaled{9, false})), "was killed by SIGKILL (9)");
   EXPECT_EQ(describe(WaitStatus(Signaled{11, true})), "was killed by SIGSEGV (11), core dumped");
+  EXPECT_EQ(describe(WaitStatus(Signaled{SIGSTOP, false})),
+            "was stopped by SIGSTOP (19) and did not go on");
   EXPECT_EQ(signal_name(SIGRTMIN + 3), "signal 37");
 }
 

@@ -1,6 +1,6 @@
 // A stand-in for libnvidia-ml.so.1 with two GPUs: the second has no power sensor and no ECC, and
-// reports an Xid event in every second round. FAKE_NVML in the environment says what fails: "init"
-// or "no-gpu".
+// reports an Xid event in every second round, and is held by the process FAKE_NVML_HOLDER.
+// FAKE_NVML in the environment says what fails: "init" or "no-gpu".
 #include <cstdlib>
 #include <cstring>
 
@@ -19,6 +19,11 @@ constexpr int kNotSupported = 3;
 
 struct Memory {
   unsigned long long total, free, used;
+};
+struct ProcessInfo {
+  unsigned pid;
+  unsigned long long memory;
+  unsigned gpu_instance, compute_instance;
 };
 struct Utilization {
   unsigned gpu, memory;
@@ -73,6 +78,14 @@ int nvmlDeviceGetPowerUsage(void* device, unsigned* milliwatts) {
 int nvmlDeviceGetTotalEccErrors(void* device, int type, int counter, unsigned long long* errors) {
   *errors = 5;
   return device == &gpus[0] && type == 1 && counter == 0 ? 0 : kNotSupported;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, ProcessInfo* infos) {
+  const char* holder = std::getenv("FAKE_NVML_HOLDER");
+  const unsigned room = *count;
+  *count = device == &gpus[1] && holder != nullptr ? 1 : 0;
+  if (*count > room) return 7;  // insufficient size
+  if (*count == 1) infos[0] = {static_cast<unsigned>(std::atoi(holder)), 1ull << 30, ~0u, ~0u};
+  return 0;
 }
 int nvmlEventSetCreate(void** set) {
   *set = &events_waiting;

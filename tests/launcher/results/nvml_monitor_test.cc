@@ -43,6 +43,15 @@ TEST_F(FakeNvml, CountsXidEventsOverTime) {
   EXPECT_GE(before, 2);
 }
 
+TEST_F(FakeNvml, NamesTheProcessesThatHoldAGpu) {
+  auto monitor = open_nvml(library_);
+  ASSERT_TRUE(monitor);
+  EXPECT_THAT((*monitor)->holders(), testing::IsEmpty());
+  ::setenv("FAKE_NVML_HOLDER", "4711", 1);
+  EXPECT_THAT((*monitor)->holders(), testing::ElementsAre(GpuHolder{1, 4711}));
+  ::unsetenv("FAKE_NVML_HOLDER");
+}
+
 TEST_F(FakeNvml, ADriverThatIsNotLoadedIsUnavailableWithItsReason) {
   let_fail("init");
   const auto monitor = open_nvml(library_);

@@ -210,6 +210,15 @@ TEST_F(GangHostile, AHalfOpenConnectionEndsWithTheHandshakesPatienceHoweverItDri
   EXPECT_TRUE(run_until(context, closed, 5s));
 }
 
+TEST_F(GangHostile, TheServersEndClosesConnectionsThatAreStillInTheHandshake) {
+  TestServer patient(context, {"1", "job", "", 2000ms, 600'000ms});
+  RawPeer raw(context, patient.port());
+  raw.hello();
+  EXPECT_EQ(raw.receive()["type"], "challenge");
+  patient.server.reset();
+  EXPECT_EQ(raw.receive(), nullptr);
+}
+
 TEST_F(GangHostile, PeersMayCloseAtEveryStepOfTheHandshake) {
   std::string whole(kGangMagic);
   whole += encode_frame(json{
