@@ -289,26 +289,16 @@ Outcome<void> KeySpace::multi_set(const FieldList& pairs, Wakeups& wakeups) {
   return {};
 }
 
-Outcome<void> KeySpace::list_keys(std::string& to, size_t limit) const {
-  const size_t start = to.size();
+int64_t KeySpace::list_keys(int shard, std::string& to) const {
   int64_t count = 0;
-  append_little<int64_t>(to, count);
-  for (const Shard& shard : shards_) {
-    const std::lock_guard lock(shard.mutex);
-    for (const auto& [key, entry] : shard.map) {
-      if (!entry.value) continue;
-      if (to.size() - start + sizeof(uint64_t) + key.size() > limit) {
-        to.resize(start);
-        return refuse(Refusal::kReplyTooLong);
-      }
-      append_counted(to, key);
-      ++count;
-    }
+  const Shard& listed = shards_[static_cast<size_t>(shard)];
+  const std::lock_guard lock(listed.mutex);
+  for (const auto& [key, entry] : listed.map) {
+    if (!entry.value) continue;
+    append_counted(to, key);
+    ++count;
   }
-  std::string counted;
-  append_little<int64_t>(counted, count);
-  to.replace(start, counted.size(), counted);
-  return {};
+  return count;
 }
 
 Outcome<void> KeySpace::queue_push(std::string_view key, std::string_view value, Wakeups& wakeups) {

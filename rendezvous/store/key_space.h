@@ -21,12 +21,14 @@
 namespace megalaunch {
 
 /// The keys, values and queues of one generation, and who waits for them. Thread-safe, and every
-/// call is atomic for all the keys that it names (list_keys for one shard at a time). Calls that
+/// call is atomic for all the keys that it names. Calls that
 /// fail with a Refusal changed nothing, but for multi_set, which may have stored some of its pairs.
 /// Keys are as on the wire; nothing is added or taken away. Waiters of a key are told by `wakeups`
 /// when it gets a value: in the order in which they came.
 class KeySpace {
  public:
+  static constexpr int kShards = 64;  // one bit each in Wait::shards_
+
   /// Both outlive the key space and every Blob it gave out.
   KeySpace(const StoreLimits& limits, MemoryBudget& budget);
   ~KeySpace();
@@ -54,8 +56,11 @@ class KeySpace {
   bool check(const FieldList& keys) const;
   std::vector<Blob> multi_get(const FieldList& keys) const;
   Outcome<void> multi_set(const FieldList& pairs, Wakeups& wakeups);
-  /// Appends the count and the counted keys to `to`; refuses to let it grow beyond `limit` bytes.
-  Outcome<void> list_keys(std::string& to, size_t limit) const;
+  /// Appends the counted keys of one shard to `to`, and returns how many. All shards together are
+  /// all keys: a caller with a million of them lets others have their turn in between.
+  int64_t list_keys(int shard, std::string& to) const;
+  /// A copy of `bytes`, charged to the budget like a value; no value where it refuses.
+  Blob keep(std::string_view bytes) const { return Blob::copy_of(bytes, *budget_); }
 
   Outcome<void> queue_push(std::string_view key, std::string_view value, Wakeups& wakeups);
   struct Popped {
@@ -82,8 +87,6 @@ class KeySpace {
   void unwatch(std::string_view key, const Ticket& ticket);
 
  private:
-  static constexpr int kShards = 64;  // one bit each in Wait::shards_
-
   /// What a key has beyond a value. Most never need it.
   struct Interest {
     Wait::Row waiting;

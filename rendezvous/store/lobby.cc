@@ -4,15 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <string_view>
+#include <system_error>
 
 #include "env/result.h"
 
 namespace megalaunch {
-namespace asio = boost::asio;
-
 namespace {
 
 constexpr int kAcceptBatch = 256;
@@ -20,6 +18,8 @@ constexpr int kAcceptBatch = 256;
 // times.
 constexpr auto kAcceptPause = milliseconds(50);
 constexpr size_t kLongestMagic = 16;
+// Closed at a time before whoever is ready gets a turn.
+constexpr size_t kClosedAtATime = 128;
 
 void set_low_water(const Newcomer& newcomer, size_t bytes) {
   const int low_water = static_cast<int>(bytes);
@@ -28,15 +28,14 @@ void set_low_water(const Newcomer& newcomer, size_t bytes) {
 
 }  // namespace
 
-struct Lobby::Guest {
-  Guest(asio::io_context& context, Newcomer the_newcomer)
-      : newcomer(std::move(the_newcomer)), socket(context) {}
-  ~Guest() {
-    if (socket.is_open()) socket.release();  // the newcomer owns the descriptor
-  }
+struct Lobby::Guest final : EventLoop::Source {
+  Guest(Lobby& the_lobby, uint64_t the_id, Newcomer the_newcomer)
+      : lobby(the_lobby), id(the_id), newcomer(std::move(the_newcomer)) {}
+  void on_ready(uint32_t events) override { lobby.on_first_bytes(*this, events); }
 
+  Lobby& lobby;
+  const uint64_t id;
   Newcomer newcomer;
-  asio::posix::stream_descriptor socket;
   bool may_stay_silent = false;
 };
 
@@ -45,45 +44,38 @@ Lobby::Lobby(StoreShared& shared, const std::vector<std::unique_ptr<StoreWorker>
     : shared_(shared),
       workers_(workers),
       foreign_(std::move(foreign)),
-      context_(workers.front()->context()),
-      listening_(context_, listening.release()),
+      loop_(workers.front()->loop()),
+      listening_(std::move(listening)),
       leaving_(workers.size()) {
-  await_newcomers();
+  if (!loop_.watch(listening_.get(), EPOLLIN, *this))
+    throw std::system_error(errno, std::generic_category(), "store: epoll");
 }
 
 Lobby::~Lobby() = default;
 
 void Lobby::shut_down() {
-  asio::post(context_, [this] {
+  loop_.post([this] {
     shut_ = true;
-    listening_.close();
-    accept_pause_.cancel();
-    deadline_timer_.cancel();
+    loop_.forget(listening_.get(), *this);
+    listening_.reset();
     guests_.clear();
   });
 }
 
 // ---- accepting ----
 
-void Lobby::await_newcomers() {
-  listening_.async_wait(asio::posix::stream_descriptor::wait_read,
-                        [this](const boost::system::error_code& error) {
-                          if (!error && !shut_) accept_batch();
-                        });
-}
-
 /// False: the queue is empty, or the kernel cannot give us one now (errno tells).
 bool Lobby::accept_one(std::vector<Newcomer>& accepted) {
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
-  UniqueFd socket(::accept4(listening_.native_handle(), reinterpret_cast<sockaddr*>(&address),
-                            &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  UniqueFd socket(::accept4(listening_.get(), reinterpret_cast<sockaddr*>(&address), &size,
+                            SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket) return errno == ECONNABORTED || errno == EINTR;
   accepted.push_back({std::move(socket), PeerAddress::of(address), shared_.generation()});
   return true;
 }
 
-void Lobby::accept_batch() {
+void Lobby::on_ready(uint32_t) {
   std::vector<Newcomer> accepted;
   int error = 0;
   {
@@ -92,16 +84,19 @@ void Lobby::accept_batch() {
       if (!accept_one(accepted)) error = errno;
   }
   receive_guests(std::move(accepted));
-  if (error == 0 || error == EAGAIN) return await_newcomers();
+  if (error != 0 && error != EAGAIN) pause_accepting(error);
+}
+
+void Lobby::pause_accepting(int error) {
   if (const auto now = shared_.clock.steady(); now >= next_accept_warning_) {
     next_accept_warning_ = now + std::chrono::minutes(1);
     shared_.log.warn(
         "store: cannot accept connections: {}; they queue up in the kernel until that is over",
         errno_text(error));
   }
-  accept_pause_.expires_after(kAcceptPause);
-  accept_pause_.async_wait([this](const boost::system::error_code& canceled) {
-    if (!canceled && !shut_) await_newcomers();
+  loop_.change(listening_.get(), 0, *this);
+  loop_.call_at(shared_.clock.steady() + kAcceptPause, [this] {
+    if (!shut_) loop_.change(listening_.get(), EPOLLIN, *this);
   });
 }
 
@@ -114,19 +109,29 @@ void Lobby::start_generation() {
     while (accept_one(stale)) {
     }
     const std::lock_guard generation_lock(shared_.generation_mutex);
-    shared_.current = {shared_.current.number + 1,
-                       std::make_shared<KeySpace>(shared_.limits, shared_.budget)};
+    shared_.current = {shared_.current.number + 1, shared_.new_key_space()};
     next = shared_.current;
   }
   for (const auto& worker : workers_) worker->close_generations_before(next.number);
   // They may still turn out to be foreign: look at them all the same.
-  asio::post(context_, [this, stale = std::make_shared<std::vector<Newcomer>>(std::move(stale))] {
-    std::vector<uint64_t> silent;
-    for (const auto& [id, guest] : guests_)
-      if (guest->may_stay_silent) silent.push_back(id);
-    for (const uint64_t id : silent) leave(id);
+  loop_.post([this, number = next.number,
+              stale = std::make_shared<std::vector<Newcomer>>(std::move(stale))] {
+    leave_silent(number);
     receive_guests(std::move(*stale));
   });
+}
+
+/// The silent connections from before `generation`, some at a time.
+void Lobby::leave_silent(uint64_t generation) {
+  std::vector<uint64_t> silent;
+  for (const auto& [id, guest] : guests_) {
+    if (!guest->may_stay_silent || guest->newcomer.generation.number >= generation) continue;
+    silent.push_back(id);
+    if (silent.size() == kClosedAtATime) break;
+  }
+  for (const uint64_t id : silent) leave(id);
+  if (silent.size() == kClosedAtATime)
+    loop_.later([this, generation] { leave_silent(generation); });
 }
 
 // ---- whose is it? ----
@@ -194,62 +199,51 @@ void Lobby::hand_over() {
 
 void Lobby::seat(Newcomer newcomer) {
   const uint64_t id = ++next_guest_;
-  auto guest = std::make_unique<Guest>(context_, std::move(newcomer));
-  boost::system::error_code error;
-  guest->socket.assign(guest->newcomer.socket.get(), error);
-  if (error) {
+  auto guest = std::make_unique<Guest>(*this, id, std::move(newcomer));
+  if (!loop_.watch(guest->newcomer.socket.get(), EPOLLIN | EPOLLRDHUP, *guest)) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     return;
   }
   guests_.emplace(id, std::move(guest));
   deadlines_.emplace_back(shared_.clock.steady() + shared_.limits.first_bytes, id);
-  await_first_bytes(id);
   arm_deadline();
 }
 
-void Lobby::await_first_bytes(uint64_t id) {
-  guests_.at(id)->socket.async_wait(
-      asio::posix::stream_descriptor::wait_read,
-      [this, id](const boost::system::error_code&) { on_first_bytes(id); });
-}
-
-void Lobby::on_first_bytes(uint64_t id) {
-  const auto at = guests_.find(id);
-  if (at == guests_.end()) return;
-  Guest& guest = *at->second;
-  // look_at() may pass the socket on: this thread's reactor must let go of it before.
-  guest.socket.release();
+void Lobby::on_first_bytes(Guest& guest, uint32_t events) {
+  // look_at() may pass the socket on: this loop must let go of it before.
+  const int socket = guest.newcomer.socket.get();
+  loop_.forget(socket, guest);
   if (look_at(guest.newcomer) == Verdict::kGone) {
     if (guest.may_stay_silent) shared_.peers.silent_ended(guest.newcomer.address);
-    guests_.erase(at);
+    guests_.erase(guests_.find(guest.id));
     hand_over();
     return;
   }
-  boost::system::error_code error;
-  guest.socket.assign(guest.newcomer.socket.get(), error);
-  if (error) return leave(id);
-  await_first_bytes(id);
+  // Half of the foreign magic, and nothing will follow.
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) return leave(guest.id);
+  if (!loop_.watch(socket, EPOLLIN | EPOLLRDHUP, guest)) leave(guest.id);
 }
 
 void Lobby::leave(uint64_t id) {
   const auto at = guests_.find(id);
   if (at->second->may_stay_silent) shared_.peers.silent_ended(at->second->newcomer.address);
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  loop_.forget(at->second->newcomer.socket.get(), *at->second);
   guests_.erase(at);
 }
 
 void Lobby::arm_deadline() {
   if (deadlines_.empty() || std::exchange(deadline_armed_, true)) return;
-  deadline_timer_.expires_at(deadlines_.front().first);
-  deadline_timer_.async_wait([this](const boost::system::error_code& canceled) {
+  loop_.call_at(deadlines_.front().first, [this] {
     deadline_armed_ = false;
-    if (!canceled && !shut_) on_deadline();
+    if (!shut_) on_deadline();
   });
 }
 
 void Lobby::on_deadline() {
   const auto now = shared_.clock.steady();
-  while (!deadlines_.empty() && deadlines_.front().first <= now) {
+  size_t closed = 0;
+  while (!deadlines_.empty() && deadlines_.front().first <= now && closed < kClosedAtATime) {
     const uint64_t id = deadlines_.front().second;
     deadlines_.pop_front();
     const auto at = guests_.find(id);
@@ -262,6 +256,7 @@ void Lobby::on_deadline() {
     }
     shared_.refusals.count(Refusal::kNoFirstBytes, guest.newcomer.address);
     leave(id);
+    ++closed;
   }
   // Those that left in time need no timer of their own.
   while (!deadlines_.empty() && !guests_.contains(deadlines_.front().second))

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -22,7 +20,7 @@ namespace megalaunch {
 /// is, and the store's go to the workers in turn. The silent second connections of legacy clients
 /// stay here for their whole life, so that they take no worker's turn. Lives on the first worker's
 /// thread.
-class Lobby {
+class Lobby final : private EventLoop::Source {
  public:
   struct Foreign {
     std::string magic;  ///< empty: there are no foreign connections
@@ -43,15 +41,15 @@ class Lobby {
   struct Guest;
   enum class Verdict { kWait, kGone };
 
-  void await_newcomers();
-  void accept_batch();
+  void on_ready(uint32_t events) override;
+  void pause_accepting(int error);
   bool accept_one(std::vector<Newcomer>& accepted);
   void receive_guests(std::vector<Newcomer> accepted);
   Verdict look_at(Newcomer& newcomer);
   void seat(Newcomer newcomer);
-  void await_first_bytes(uint64_t id);
-  void on_first_bytes(uint64_t id);
+  void on_first_bytes(Guest& guest, uint32_t events);
   void leave(uint64_t id);
+  void leave_silent(uint64_t generation);
   void turn_away(const Newcomer& newcomer, Refusal refusal);
   void hand_over();
   void arm_deadline();
@@ -60,10 +58,8 @@ class Lobby {
   StoreShared& shared_;
   const std::vector<std::unique_ptr<StoreWorker>>& workers_;
   const Foreign foreign_;
-  boost::asio::io_context& context_;
-  boost::asio::posix::stream_descriptor listening_;
-  boost::asio::steady_timer accept_pause_{context_};
-  boost::asio::steady_timer deadline_timer_{context_};
+  EventLoop& loop_;
+  UniqueFd listening_;
   SteadyTime next_accept_warning_{};
   bool deadline_armed_ = false;
   bool shut_ = false;

@@ -8,6 +8,8 @@ namespace {
 // Replies are sent once there are so many, so that a pipelining peer that reads nothing cannot pile
 // them up.
 constexpr size_t kOutputPause = 1 << 20;
+// How much of LIST_KEYS is collected, or sent, before others have their turn.
+constexpr size_t kPageBytes = 256 * 1024;
 
 }  // namespace
 
@@ -40,12 +42,18 @@ void Session::wake(const Ticket& ticket, std::string& out) {
   if (!waiting_ || ticket != self_) return;
   waiting_ = false;
   keys_->finish(wait_);
-  out.push_back(kStopWaiting);
+  if (listing_)
+    listing_->owes_stop = true;
+  else
+    out.push_back(kStopWaiting);
 }
 
 Session::Progress Session::receive(std::string_view bytes, std::string& out) {
   size_t consumed = 0;
   for (;;) {
+    if (listing_) {
+      if (const Stop stop = go_on_listing(out); stop != Stop::kNeedMore) return {stop, consumed};
+    }
     if (out.size() >= kOutputPause && consumed < bytes.size()) return {Stop::kOutputFull, consumed};
     switch (decoder_.decode(bytes.substr(consumed))) {
       case FrameDecoder::State::kNeedMore:
@@ -137,7 +145,8 @@ Outcome<void> Session::execute(const Request& request, std::string& out) {
       append_little(out, keys_->queue_length(request.key));
       return {};
     case Operation::kListKeys:
-      return keys_->list_keys(out, limits_->queued_bytes);
+      listing_ = std::make_unique<Listing>();
+      return {};
     case Operation::kWatchKey:
       return watch(request.key, out);
   }
@@ -158,6 +167,39 @@ Outcome<void> Session::multi_get(const FieldList& keys, std::string& out) {
   if (total > limits_->queued_bytes) return refuse(Refusal::kReplyTooLong);
   for (const Blob& value : values) append_counted(out, value.view());
   return {};
+}
+
+/// Some shards more, in a page of their own. Leaves `scratch` as it was.
+Outcome<void> Session::collect(std::string& scratch) {
+  const size_t start = scratch.size();
+  while (listing_->next_shard < KeySpace::kShards && scratch.size() - start < kPageBytes)
+    listing_->count += keys_->list_keys(listing_->next_shard++, scratch);
+  const std::string_view page = std::string_view(scratch).substr(start);
+  listing_->bytes += page.size();
+  const bool fits = listing_->bytes + sizeof(int64_t) <= limits_->queued_bytes;
+  if (fits) listing_->pages.push_back(keys_->keep(page));
+  scratch.resize(start);
+  if (!fits) return refuse(Refusal::kReplyTooLong);
+  if (!listing_->pages.back()) return refuse(Refusal::kOutOfMemory);
+  return {};
+}
+
+/// kNeedMore: the listing is done, or it never was.
+Session::Stop Session::go_on_listing(std::string& out) {
+  if (listing_->next_shard < KeySpace::kShards) {
+    if (const auto collected = collect(out); !collected) {
+      refusal_ = collected.error();
+      listing_.reset();
+      return Stop::kRefused;
+    }
+    if (listing_->next_shard < KeySpace::kShards) return Stop::kMoreWork;
+    append_little(out, listing_->count);
+  }
+  out.append(std::exchange(listing_->pages[listing_->next_page++], {}).view());
+  if (listing_->next_page < listing_->pages.size()) return Stop::kOutputFull;
+  if (listing_->owes_stop) out.push_back(kStopWaiting);
+  listing_.reset();
+  return Stop::kNeedMore;
 }
 
 Outcome<void> Session::watch(std::string_view key, std::string& out) {

@@ -29,7 +29,8 @@ class Session {
 
   enum class Stop {
     kNeedMore,    ///< every whole request is done; the rest of the bytes is the front of one
-    kOutputFull,  ///< there are more requests, but so many replies that they should be sent first
+    kOutputFull,  ///< there is more to reply, but so much that this should be sent first
+    kMoreWork,    ///< a long request is not done: call again when others had their turn
     kAmbiguous,   ///< nothing follows, and only silence can tell what the request was: see
                   ///< decide_by_silence()
     kRefused,     ///< refusal() says why the connection must be closed, once the replies are sent
@@ -52,13 +53,27 @@ class Session {
   Refusal refusal() const { return refusal_; }
   std::optional<Dialect> dialect() const { return decoder_.dialect(); }
   bool waiting() const { return waiting_; }
+  /// Whether receive() has something to do though no new bytes came.
+  bool busy() const { return listing_ != nullptr; }
   /// Requests executed so far.
   uint64_t operations() const { return operations_; }
   /// At least that many bytes belong to the request at the front, as far as is known.
   size_t needed_bytes() const { return decoder_.needed_bytes(); }
 
  private:
+  /// LIST_KEYS, under way: the pages are collected, then sent. Keys come and go meanwhile.
+  struct Listing {
+    int next_shard = 0;
+    int64_t count = 0;
+    size_t bytes = 0;
+    std::vector<Blob> pages;
+    size_t next_page = 0;
+    bool owes_stop = false;  // a wait ended in the middle of the reply
+  };
+
   Outcome<void> execute(const Request& request, std::string& out);
+  Outcome<void> collect(std::string& scratch);
+  Stop go_on_listing(std::string& out);
   Outcome<void> park_or_answer(const Outcome<bool>& done, std::string& out);
   Outcome<void> multi_get(const FieldList& keys, std::string& out);
   Outcome<void> watch(std::string_view key, std::string& out);
@@ -75,6 +90,7 @@ class Session {
   uint64_t operations_ = 0;
   Wait wait_;
   std::vector<std::string> watched_;
+  std::unique_ptr<Listing> listing_;
 };
 
 }  // namespace megalaunch

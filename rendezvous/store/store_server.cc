@@ -120,7 +120,7 @@ class StoreServer::Impl {
         shared, workers, std::move(listening),
         Lobby::Foreign{std::move(options.foreign_magic), std::move(options.on_foreign)});
     for (const auto& worker : workers)
-      threads.emplace_back([&context = worker->context()] { context.run(); });
+      threads.emplace_back([&loop = worker->loop()] { loop.run(); });
   }
 
   ~Impl() {

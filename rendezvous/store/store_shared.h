@@ -10,6 +10,7 @@
 #include "env/clock.h"
 #include "env/log.h"
 #include "env/unique_fd.h"
+#include "rendezvous/store/disposal.h"
 #include "rendezvous/store/key_space.h"
 #include "rendezvous/store/memory_budget.h"
 #include "rendezvous/store/peers.h"
@@ -40,7 +41,7 @@ struct StoreShared {
         log(the_log),
         budget(limits.total_bytes),
         refusals(the_log, clock) {
-    current = {0, std::make_shared<KeySpace>(limits, budget)};
+    current = {0, new_key_space()};
   }
 
   const StoreLimits limits;
@@ -52,7 +53,13 @@ struct StoreShared {
   RefusalLog refusals;
   std::atomic<uint64_t> connections{0};  ///< open now, wherever they are
   std::atomic<uint64_t> accepted{0};
+  Disposal disposal;
 
+  /// Whoever lets go of it last does not have to destroy all its keys.
+  std::shared_ptr<KeySpace> new_key_space() {
+    return {new KeySpace(limits, budget),
+            [this](KeySpace* keys) { disposal.add([keys] { delete keys; }); }};
+  }
   StoreGeneration generation() const {
     const std::lock_guard lock(generation_mutex);
     return current;

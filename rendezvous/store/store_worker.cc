@@ -3,17 +3,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <boost/asio/error.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
 #include <cerrno>
 
 #include "rendezvous/store/charged_buffer.h"
 #include "rendezvous/store/session.h"
 
 namespace megalaunch {
-namespace asio = boost::asio;
-
 namespace {
 
 constexpr size_t kInputBytes = 256 * 1024;
@@ -21,14 +16,21 @@ constexpr size_t kInputBytes = 256 * 1024;
 constexpr size_t kOutputKept = 4 << 20;
 // How long the second half of an L2 APPEND may take; the front half alone is an L1 DELETE_KEY.
 constexpr auto kSilence = milliseconds(20);
+// What is done at a time before whoever is ready gets a turn: some milliseconds at most.
+constexpr size_t kWakesAtATime = 256;
+constexpr size_t kClosedAtATime = 128;
+constexpr size_t kSlotsAtATime = 8192;
 
 }  // namespace
 
-class StoreWorker::Connection : public boost::intrusive::list_base_hook<
-                                    boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+class StoreWorker::Connection final
+    : public EventLoop::Source,
+      public boost::intrusive::list_base_hook<
+          boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
  public:
-  Connection(StoreWorker& worker, Newcomer newcomer, Ticket self)
-      : socket(worker.context_),
+  Connection(StoreWorker& the_worker, Newcomer newcomer, Ticket self)
+      : worker(the_worker),
+        socket(std::move(newcomer.socket)),
         address(newcomer.address),
         generation(newcomer.generation.number),
         slot(self.slot),
@@ -38,15 +40,18 @@ class StoreWorker::Connection : public boost::intrusive::list_base_hook<
         session(std::move(newcomer.generation.keys), worker.shared_.limits,
                 worker.shared_.expected_dialect, self, worker) {}
 
-  asio::posix::stream_descriptor socket;
+  void on_ready(uint32_t events) override { worker.on_ready(*this, events); }
+
+  StoreWorker& worker;
+  const UniqueFd socket;
   const PeerAddress address;
   const uint64_t generation;
   const uint32_t slot;
   const uint32_t serial;
+  uint32_t watched = 0;  // events
   bool dialect_noted = false;
   bool counts_as_legacy = false;
-  bool awaits_readable = false;
-  bool awaits_writable = false;
+  bool goes_on = false;  // has a task in the loop: nothing is read before that ran
   SteadyTime
       owing_since{};  // the half request's first byte, or the last reply byte that the peer took
   ChargedBuffer partial;  // received, not consumed
@@ -73,7 +78,7 @@ void StoreWorker::leave(Fill fill) {
     fill(mailbox_);
     if (std::exchange(mailbox_.posted, true)) return;
   }
-  asio::post(context_, [this] { empty_mailbox(); });
+  loop_.post([this] { empty_mailbox(); });
 }
 
 void StoreWorker::empty_mailbox() {
@@ -88,10 +93,11 @@ void StoreWorker::empty_mailbox() {
     pushes.swap(mailbox_.pushes);
   }
   for (Newcomer& newcomer : newcomers) open(std::move(newcomer));
-  deliver(wakes);
+  undelivered_.insert(undelivered_.end(), wakes.begin(), wakes.end());
   for (const auto& [ticket, bytes] : pushes)
     if (Connection* connection = find(ticket.slot, ticket.serial)) send(*connection, bytes);
   flush_wakes();
+  deliver_some();
 }
 
 void StoreWorker::adopt(std::vector<Newcomer> newcomers) {
@@ -116,24 +122,41 @@ void StoreWorker::push(const Ticket& ticket, std::string bytes) {
 void StoreWorker::flush_wakes() {
   if (!std::exchange(any_outgoing_, false)) return;
   for (uint32_t thread = 0; thread < outgoing_.size(); ++thread) {
-    if (outgoing_[thread].empty() || thread == index_) continue;
-    workers_[thread]->leave([&](Mailbox& mailbox) {
-      mailbox.wakes.insert(mailbox.wakes.end(), outgoing_[thread].begin(), outgoing_[thread].end());
-    });
-    outgoing_[thread].clear();
+    auto& wakes = outgoing_[thread];
+    if (wakes.empty()) continue;
+    if (thread == index_)
+      undelivered_.insert(undelivered_.end(), wakes.begin(), wakes.end());
+    else
+      workers_[thread]->leave([&](Mailbox& mailbox) {
+        mailbox.wakes.insert(mailbox.wakes.end(), wakes.begin(), wakes.end());
+      });
+    wakes.clear();
   }
-  deliver(outgoing_[index_]);
-  outgoing_[index_].clear();
+  deliver_some();
 }
 
-void StoreWorker::deliver(const std::vector<Ticket>& wakes) {
-  for (const Ticket& ticket : wakes) {
+/// One SET may end the waits of every rank of a job.
+void StoreWorker::deliver_some() {
+  if (delivery_posted_) return;
+  const size_t end = std::min(undelivered_.size(), next_undelivered_ + kWakesAtATime);
+  while (next_undelivered_ < end) {
+    const Ticket ticket = undelivered_[next_undelivered_++];
     Connection* connection = find(ticket.slot, ticket.serial);
     if (connection == nullptr) continue;
     output_.clear();
     connection->session.wake(ticket, output_);
     if (!output_.empty()) send(*connection, output_);
   }
+  if (next_undelivered_ == undelivered_.size()) {
+    undelivered_.clear();
+    next_undelivered_ = 0;
+    return;
+  }
+  delivery_posted_ = true;
+  loop_.later([this] {
+    delivery_posted_ = false;
+    deliver_some();
+  });
 }
 
 // ---- coming and going ----
@@ -156,19 +179,18 @@ void StoreWorker::open(Newcomer newcomer) {
   }
   const uint32_t slot = free_slots_.back();
   free_slots_.pop_back();
-  UniqueFd socket = std::move(newcomer.socket);
   slots_[slot] = std::make_unique<Connection>(*this, std::move(newcomer),
                                               Ticket{index_, slot, ++next_serial_, 0});
-  boost::system::error_code error;
-  slots_[slot]->socket.assign(socket.get(), error);
-  if (error) return close(*slots_[slot]);
-  socket.release();
-  on_readable(*slots_[slot]);
+  Connection& connection = *slots_[slot];
+  connection.watched = EPOLLIN;
+  if (!loop_.watch(connection.socket.get(), EPOLLIN, connection)) return close(connection);
+  on_readable(connection);
 }
 
 void StoreWorker::close(Connection& connection) {
   if (connection.counts_as_legacy) shared_.peers.legacy_closed(connection.address);
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  loop_.forget(connection.socket.get(), connection);
   const uint32_t slot = connection.slot;
   free_slots_.push_back(slot);
   slots_[slot].reset();
@@ -179,51 +201,52 @@ void StoreWorker::refuse_connection(Connection& connection, Refusal refusal) {
   close(connection);
 }
 
-template <class Predicate>
-void StoreWorker::close_where(Predicate predicate) {
-  for (size_t slot = 0; slot < slots_.size(); ++slot)
-    if (slots_[slot] && predicate(*slots_[slot])) close(*slots_[slot]);
+void StoreWorker::close_where(std::function<bool(const Connection&)> predicate, size_t from) {
+  size_t slot = from;
+  const size_t end = std::min(slots_.size(), from + kSlotsAtATime);
+  for (size_t closed = 0; slot < end && closed < kClosedAtATime; ++slot) {
+    if (!slots_[slot] || !predicate(*slots_[slot])) continue;
+    close(*slots_[slot]);
+    ++closed;
+  }
+  if (slot == slots_.size()) return;
+  loop_.later([this, slot, predicate = std::move(predicate)] { close_where(predicate, slot); });
 }
 
 void StoreWorker::close_generations_before(uint64_t generation) {
-  asio::post(context_, [this, generation] {
-    close_where([&](const Connection& connection) { return connection.generation < generation; });
+  loop_.post([this, generation] {
+    close_where(
+        [generation](const Connection& connection) { return connection.generation < generation; });
   });
 }
 
 void StoreWorker::close_not_admitted() {
-  asio::post(context_, [this] {
+  loop_.post([this] {
     close_where(
-        [&](const Connection& connection) { return !shared_.peers.admits(connection.address); });
+        [this](const Connection& connection) { return !shared_.peers.admits(connection.address); });
   });
 }
 
 void StoreWorker::shut_down() {
-  asio::post(context_, [this] {
+  loop_.post([this] {
     shut_ = true;
-    close_where([](const Connection&) { return true; });
-    sweep_timer_.cancel();
-    work_.reset();
+    for (const auto& connection : slots_)
+      if (connection) close(*connection);
   });
+  loop_.stop();
 }
 
 // ---- reading ----
 
-void StoreWorker::await_readable(Connection& connection) {
-  if (std::exchange(connection.awaits_readable, true)) return;
-  connection.socket.async_wait(
-      asio::posix::stream_descriptor::wait_read,
-      [this, slot = connection.slot, serial = connection.serial](const boost::system::error_code&) {
-        if (Connection* found = find(slot, serial)) on_readable(*found);
-      });
+void StoreWorker::on_ready(Connection& connection, uint32_t events) {
+  if (!connection.unsent.empty()) return on_writable(connection);
+  if (!connection.goes_on) return on_readable(connection);
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) close(connection);
 }
 
 void StoreWorker::on_readable(Connection& connection) {
-  connection.awaits_readable = false;
-  if (!connection.unsent.empty()) return;  // first the replies: on_writable() comes back to reading
-  const ssize_t received =
-      ::recv(connection.socket.native_handle(), input_.get(), kInputBytes, MSG_DONTWAIT);
-  if (received < 0 && (errno == EAGAIN || errno == EINTR)) return await_readable(connection);
+  const ssize_t received = ::recv(connection.socket.get(), input_.get(), kInputBytes, MSG_DONTWAIT);
+  if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (received <= 0) return close(connection);
 
   std::string_view bytes(input_.get(), static_cast<size_t>(received));
@@ -233,26 +256,21 @@ void StoreWorker::on_readable(Connection& connection) {
       return refuse_connection(connection, Refusal::kOutOfMemory);
     bytes = connection.partial.view();
   }
-  if (serve(connection, bytes) && connection.unsent.empty()) await_readable(connection);
+  serve(connection, bytes);
   flush_wakes();
 }
 
 /// Executes what is whole and keeps the rest. `bytes` are the connection's partial bytes, or come
 /// straight from the input buffer when it has none. False: the connection is closed, and gone.
 bool StoreWorker::serve(Connection& connection, std::string_view bytes) {
-  bool executed_any = false;
-  Session::Progress progress{};
-  do {
-    const uint64_t before = connection.session.operations();
-    output_.clear();
-    progress = connection.session.receive(bytes, output_);
-    bytes.remove_prefix(progress.consumed);
-    const uint64_t executed = connection.session.operations() - before;
-    executed_any |= executed > 0;
-    counts_.operations.fetch_add(executed, std::memory_order_relaxed);
-    if (!output_.empty() && !send(connection, output_)) return false;
-    if (output_.capacity() > kOutputKept) std::string().swap(output_);
-  } while (progress.stop == Session::Stop::kOutputFull && connection.unsent.empty());
+  const uint64_t before = connection.session.operations();
+  output_.clear();
+  const Session::Progress progress = connection.session.receive(bytes, output_);
+  bytes.remove_prefix(progress.consumed);
+  const uint64_t executed = connection.session.operations() - before;
+  counts_.operations.fetch_add(executed, std::memory_order_relaxed);
+  if (!output_.empty() && !send(connection, output_)) return false;
+  if (output_.capacity() > kOutputKept) std::string().swap(output_);
 
   note_dialect(connection);
   if (progress.stop == Session::Stop::kRefused) {
@@ -264,11 +282,26 @@ bool StoreWorker::serve(Connection& connection, std::string_view bytes) {
     refuse_connection(connection, Refusal::kOutOfMemory);
     return false;
   }
-  if (!bytes.empty() && (executed_any || !was_half))
+  if (!bytes.empty() && (executed > 0 || !was_half))
     connection.owing_since = shared_.clock.steady();
   if (progress.stop == Session::Stop::kAmbiguous) await_silence(connection);
-  update_debt(connection);
+  if (progress.stop == Session::Stop::kOutputFull || progress.stop == Session::Stop::kMoreWork)
+    go_on_later(connection);
+  settle(connection);
   return true;
+}
+
+/// The session goes on with what it has when others had their turn; with replies unsent, when those
+/// are gone (on_writable).
+void StoreWorker::go_on_later(Connection& connection) {
+  if (!connection.unsent.empty() || std::exchange(connection.goes_on, true)) return;
+  loop_.later([this, slot = connection.slot, serial = connection.serial] {
+    Connection* found = find(slot, serial);
+    if (found == nullptr) return;
+    found->goes_on = false;
+    if (found->unsent.empty()) serve(*found, found->partial.view());
+    flush_wakes();
+  });
 }
 
 bool StoreWorker::keep(Connection& connection, std::string_view rest) {
@@ -288,10 +321,9 @@ void StoreWorker::note_dialect(Connection& connection) {
 }
 
 void StoreWorker::await_silence(Connection& connection) {
-  auto timer = std::make_shared<asio::steady_timer>(context_, kSilence);
-  timer->async_wait(
-      [this, timer, slot = connection.slot, serial = connection.serial,
-       operations = connection.session.operations()](const boost::system::error_code&) {
+  loop_.call_at(
+      shared_.clock.steady() + kSilence, [this, slot = connection.slot, serial = connection.serial,
+                                          operations = connection.session.operations()] {
         Connection* found = find(slot, serial);
         if (found == nullptr || found->session.operations() != operations || found->partial.empty())
           return;
@@ -303,20 +335,11 @@ void StoreWorker::await_silence(Connection& connection) {
 
 // ---- writing ----
 
-void StoreWorker::await_writable(Connection& connection) {
-  if (std::exchange(connection.awaits_writable, true)) return;
-  connection.socket.async_wait(
-      asio::posix::stream_descriptor::wait_write,
-      [this, slot = connection.slot, serial = connection.serial](const boost::system::error_code&) {
-        if (Connection* found = find(slot, serial)) on_writable(*found);
-      });
-}
-
 /// Sends what the kernel takes now and keeps the rest. False: the connection is closed, and gone.
 bool StoreWorker::send(Connection& connection, std::string_view bytes) {
   if (connection.unsent.empty()) {
-    const ssize_t sent = ::send(connection.socket.native_handle(), bytes.data(), bytes.size(),
-                                MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent =
+        ::send(connection.socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
       close(connection);
       return false;
@@ -335,61 +358,70 @@ bool StoreWorker::send(Connection& connection, std::string_view bytes) {
     refuse_connection(connection, Refusal::kOutOfMemory);
     return false;
   }
-  update_debt(connection);
-  await_writable(connection);
+  settle(connection);
   return true;
 }
 
 void StoreWorker::on_writable(Connection& connection) {
-  connection.awaits_writable = false;
   const auto bytes = connection.unsent.view();
-  const ssize_t sent = ::send(connection.socket.native_handle(), bytes.data(), bytes.size(),
-                              MSG_DONTWAIT | MSG_NOSIGNAL);
+  const ssize_t sent =
+      ::send(connection.socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0 && errno != EAGAIN && errno != EINTR) return close(connection);
   if (sent > 0) {
     counts_.bytes_out.fetch_add(static_cast<uint64_t>(sent), std::memory_order_relaxed);
     connection.unsent.consume(static_cast<size_t>(sent));
     connection.owing_since = shared_.clock.steady();
   }
-  if (!connection.unsent.empty()) return await_writable(connection);
-  // Requests that came while the replies piled up, then back to reading.
-  update_debt(connection);
-  if (connection.partial.empty() || serve(connection, connection.partial.view())) {
-    if (connection.unsent.empty()) await_readable(connection);
-  }
+  if (!connection.unsent.empty()) return;
+  // What waited while the replies piled up, then back to reading.
+  if (connection.partial.empty() && !connection.session.busy()) return settle(connection);
+  serve(connection, connection.partial.view());
   flush_wakes();
 }
 
-// ---- deadlines ----
-
-void StoreWorker::update_debt(Connection& connection) {
+/// What the connection waits for, now that its turn ends.
+void StoreWorker::settle(Connection& connection) {
+  const uint32_t events = !connection.unsent.empty() ? EPOLLOUT
+                          : connection.goes_on       ? 0
+                                                     : static_cast<uint32_t>(EPOLLIN);
+  if (events != connection.watched) {
+    connection.watched = events;
+    loop_.change(connection.socket.get(), events, connection);
+  }
   const bool owes = !connection.partial.empty() || !connection.unsent.empty();
   if (owes == connection.is_linked()) return;
   if (!owes) return connection.unlink();
   debtors_->push_back(connection);
-  arm_sweep();
+  arm_sweep(sweep_interval());
 }
 
-void StoreWorker::arm_sweep() {
-  if (std::exchange(sweep_armed_, true)) return;
+// ---- deadlines ----
+
+milliseconds StoreWorker::sweep_interval() const {
   const auto shortest = std::min(shared_.limits.half_frame, shared_.limits.stalled_reply);
-  sweep_timer_.expires_after(std::clamp(shortest / 4, milliseconds(5), milliseconds(1000)));
-  sweep_timer_.async_wait([this](const boost::system::error_code& error) {
+  return std::clamp(shortest / 4, milliseconds(5), milliseconds(1000));
+}
+
+void StoreWorker::arm_sweep(milliseconds wait) {
+  if (std::exchange(sweep_armed_, true)) return;
+  loop_.call_at(shared_.clock.steady() + wait, [this] {
     sweep_armed_ = false;
-    if (!error) sweep();
+    sweep();
   });
 }
 
 void StoreWorker::sweep() {
   const auto now = shared_.clock.steady();
-  for (auto at = debtors_->begin(); at != debtors_->end();) {
+  size_t closed = 0;
+  for (auto at = debtors_->begin(); at != debtors_->end() && closed < kClosedAtATime;) {
     Connection& connection = *at++;
     const bool stalled = !connection.unsent.empty();
     const auto deadline = stalled ? shared_.limits.stalled_reply : shared_.limits.half_frame;
-    if (now - connection.owing_since > deadline)
-      refuse_connection(connection, stalled ? Refusal::kStalledReply : Refusal::kHalfFrame);
+    if (now - connection.owing_since <= deadline) continue;
+    refuse_connection(connection, stalled ? Refusal::kStalledReply : Refusal::kHalfFrame);
+    ++closed;
   }
-  if (!debtors_->empty()) arm_sweep();
+  if (!debtors_->empty()) arm_sweep(closed == kClosedAtATime ? milliseconds(0) : sweep_interval());
 }
 
 }  // namespace megalaunch

@@ -1,10 +1,8 @@
 #pragma once
 
 #include <atomic>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/intrusive/list.hpp>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,14 +10,16 @@
 #include <utility>
 #include <vector>
 
+#include "rendezvous/store/event_loop.h"
 #include "rendezvous/store/store_shared.h"
 #include "rendezvous/store/waiting.h"
 
 namespace megalaunch {
 
 /// One thread's share of the connections. Everything of a connection happens on the thread that
-/// runs context(); other threads only leave things in the mailbox, at the cost of one post for
-/// everything that arrives before it is emptied.
+/// runs loop(); other threads only leave things in the mailbox, at the cost of one post for
+/// everything that arrives before it is emptied. What concerns many connections or keys at once is
+/// done in pieces, so that no request waits for long behind it.
 class StoreWorker final : public Wakeups {
  public:
   /// `shared` and `workers` (all of them, this one at `index`) outlive it.
@@ -27,7 +27,7 @@ class StoreWorker final : public Wakeups {
               uint32_t index);
   ~StoreWorker() override;
 
-  boost::asio::io_context& context() { return context_; }
+  EventLoop& loop() { return loop_; }
 
   // From any thread:
   void adopt(std::vector<Newcomer> newcomers);
@@ -60,34 +60,32 @@ class StoreWorker final : public Wakeups {
   void leave(Fill fill);
   void empty_mailbox();
   void flush_wakes();
-  void deliver(const std::vector<Ticket>& wakes);
+  void deliver_some();
 
   void open(Newcomer newcomer);
   void close(Connection& connection);
   void refuse_connection(Connection& connection, Refusal refusal);
-  template <class Predicate>
-  void close_where(Predicate predicate);
+  void close_where(std::function<bool(const Connection&)> predicate, size_t from = 0);
   Connection* find(uint32_t slot, uint32_t serial);
 
-  void await_readable(Connection& connection);
-  void await_writable(Connection& connection);
+  void on_ready(Connection& connection, uint32_t events);
   void on_readable(Connection& connection);
   void on_writable(Connection& connection);
   bool serve(Connection& connection, std::string_view bytes);
   bool keep(Connection& connection, std::string_view rest);
   bool send(Connection& connection, std::string_view bytes);
   void note_dialect(Connection& connection);
+  void go_on_later(Connection& connection);
   void await_silence(Connection& connection);
-  void update_debt(Connection& connection);
-  void arm_sweep();
+  void settle(Connection& connection);
+  milliseconds sweep_interval() const;
+  void arm_sweep(milliseconds wait);
   void sweep();
 
   StoreShared& shared_;
   const std::vector<std::unique_ptr<StoreWorker>>& workers_;
   const uint32_t index_;
-  boost::asio::io_context context_{1};
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{
-      context_.get_executor()};
+  EventLoop loop_;
 
   std::vector<std::unique_ptr<Connection>> slots_;
   std::vector<uint32_t> free_slots_;
@@ -98,7 +96,6 @@ class StoreWorker final : public Wakeups {
   // deadline.
   using Debtors = boost::intrusive::list<Connection, boost::intrusive::constant_time_size<false>>;
   std::unique_ptr<Debtors> debtors_;
-  boost::asio::steady_timer sweep_timer_{context_};
   bool sweep_armed_ = false;
 
   // One of each for all connections: only what could not be finished is kept with a connection.
@@ -106,6 +103,9 @@ class StoreWorker final : public Wakeups {
   std::string output_;
   std::vector<std::vector<Ticket>> outgoing_;  // wake-ups per thread, not yet on their way
   bool any_outgoing_ = false;
+  std::vector<Ticket> undelivered_;  // of this thread
+  size_t next_undelivered_ = 0;
+  bool delivery_posted_ = false;
 
   Mailbox mailbox_;
   Counts counts_;

@@ -76,6 +76,7 @@ class RawClient {
     socket_.reset();
   }
   void close() { socket_.reset(); }
+  void finish_sending() { ::shutdown(socket_.get(), SHUT_WR); }
   void set_receive_buffer(int bytes) {
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
   }

@@ -88,7 +88,8 @@ class SessionHarness final : public Wakeups {
       client.unconsumed.erase(0, progress.consumed);
       client.stop = progress.stop;
       if (progress.stop == Session::Stop::kRefused) client.closed = client.session->refusal();
-      if (progress.stop != Session::Stop::kOutputFull) return;
+      if (progress.stop != Session::Stop::kOutputFull && progress.stop != Session::Stop::kMoreWork)
+        return;
     }
   }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "tests/rendezvous/store/session_harness.h"
 
 namespace megalaunch {
@@ -306,6 +308,44 @@ TEST(Session, RequestsThatPileUpRepliesPauseUntilTheyAreSent) {
   EXPECT_EQ(progress.stop, Session::Stop::kOutputFull);
   EXPECT_LT(progress.consumed, requests.size());
   EXPECT_LT(output.size(), 2'000'000u);
+}
+
+TEST(Session, AListOfManyKeysIsCollectedAndSentInPieces) {
+  SessionHarness store;
+  constexpr int kKeys = 20'000;
+  const std::string padding(60, '.');
+  for (int index = 0; index < kKeys; ++index)
+    ASSERT_TRUE(store.keys->set(padding + std::to_string(index), "", store));
+  const size_t charged_before = store.budget.used();
+  auto& client = store.connect_magic();
+  auto& setter = store.connect_magic();
+  // A wait ends in the middle: its answer must not stand in the middle of the list.
+  store.send(client, kWait, {"/awaited"});
+  std::string bytes = encode_request(Dialect::kMagic, kListKeys);
+  std::string output;
+  int turns = 0, pages = 0;
+  for (auto stop = Session::Stop::kMoreWork; stop != Session::Stop::kNeedMore; ++turns) {
+    std::string piece;
+    const auto progress = client.session->receive(bytes, piece);
+    bytes.erase(0, progress.consumed);
+    EXPECT_LT(piece.size(), 1'000'000u);
+    pages += piece.empty() ? 0 : 1;
+    output += piece;
+    stop = progress.stop;
+    EXPECT_EQ(client.session->busy(), stop != Session::Stop::kNeedMore);
+    if (turns == 1) store.send(setter, kSet, {"/awaited", "v"});
+    output += client.take();
+  }
+  EXPECT_GT(turns, pages);
+  EXPECT_GT(pages, 2);
+  const auto count = load_little<int64_t>(output.data());
+  EXPECT_GE(count, kKeys);  // "/awaited" came meanwhile: it may be listed or not
+  EXPECT_LE(count, kKeys + 1);
+  const std::string_view list = std::string_view(output).substr(8, output.size() - 9);
+  const FieldList fields(list, static_cast<size_t>(count));
+  EXPECT_EQ(std::set<std::string>(fields.begin(), fields.end()).size(), static_cast<size_t>(count));
+  EXPECT_EQ(output.back(), kStopWaiting);
+  EXPECT_LT(store.budget.used() - charged_before, 1000u);
 }
 
 TEST(Session, WhatTheTotalLimitForbidsIsRefusedAndTheRestGoesOn) {

@@ -7,49 +7,22 @@
 #include <random>
 #include <thread>
 
-#include "rendezvous/store/request_encoder.h"
-#include "rendezvous/store/store_client.h"
-#include "rendezvous/store/store_server.h"
 #include "tests/rendezvous/store/raw_client.h"
+#include "tests/rendezvous/store/running_store.h"
 
 namespace megalaunch {
 namespace {
 
 using enum Operation;
 
-std::unique_ptr<StoreServer> start(StoreLimits limits = {}, Log log = Log::to_nowhere()) {
-  StoreServer::Options options;
-  options.bind_address = "127.0.0.1";
-  options.threads = 2;
-  options.limits = limits;
-  auto server = StoreServer::listen(std::move(options), std::move(log));
-  EXPECT_TRUE(server) << (server ? "" : server.error().message);
-  return std::move(*server);
-}
-
-StoreClient connect(const StoreServer& server) {
-  auto client = StoreClient::connect("127.0.0.1", server.port(), seconds(10));
-  EXPECT_TRUE(client) << (client ? "" : client.error().message);
-  return std::move(*client);
-}
-
-std::string legacy(Operation operation, std::initializer_list<std::string_view> strings = {},
-                   int64_t number = 0) {
-  return encode_request(Dialect::kL1, operation, strings, number);
-}
-std::string magic(Operation operation, std::initializer_list<std::string_view> strings = {},
-                  int64_t number = 0) {
-  return encode_request(Dialect::kMagic, operation, strings, number);
-}
-const std::string kOpening(kMagicOpening);
-
 TEST(StoreUnderAttack, ScannersAreClosedAndCountedInOneLine) {
   std::mutex mutex;
   std::vector<std::string> lines;
-  const auto server = start({}, Log::to_function([&](Log::Level level, std::string_view line) {
-                              const std::lock_guard lock(mutex);
-                              if (level == Log::Level::kWarning) lines.emplace_back(line);
-                            }));
+  const auto server =
+      start(StoreLimits{}, Log::to_function([&](Log::Level level, std::string_view line) {
+              const std::lock_guard lock(mutex);
+              if (level == Log::Level::kWarning) lines.emplace_back(line);
+            }));
   std::mt19937 random(1);
   std::vector<std::string> openings{"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
                                     std::string("\x16\x03\x01\x02\x00\x01", 6),

@@ -8,38 +8,13 @@
 #include <mutex>
 #include <thread>
 
-#include "rendezvous/store/request_encoder.h"
-#include "rendezvous/store/store_client.h"
 #include "tests/rendezvous/store/raw_client.h"
+#include "tests/rendezvous/store/running_store.h"
 
 namespace megalaunch {
 namespace {
 
 using enum Operation;
-
-std::unique_ptr<StoreServer> start(StoreServer::Options options = {}, Log log = Log::to_nowhere()) {
-  if (options.bind_address.empty()) options.bind_address = "127.0.0.1";
-  if (options.threads == 0) options.threads = 2;
-  auto server = StoreServer::listen(std::move(options), std::move(log));
-  EXPECT_TRUE(server) << (server ? "" : server.error().message);
-  return std::move(*server);
-}
-
-StoreClient connect(const StoreServer& server) {
-  auto client = StoreClient::connect("127.0.0.1", server.port(), seconds(10));
-  EXPECT_TRUE(client) << (client ? "" : client.error().message);
-  return std::move(*client);
-}
-
-std::string legacy(Operation operation, std::initializer_list<std::string_view> strings = {},
-                   int64_t number = 0) {
-  return encode_request(Dialect::kL1, operation, strings, number);
-}
-std::string magic(Operation operation, std::initializer_list<std::string_view> strings = {},
-                  int64_t number = 0) {
-  return encode_request(Dialect::kMagic, operation, strings, number);
-}
-const std::string kOpening(kMagicOpening);
 
 TEST(StoreServer, EveryOperationWorksThroughTheClient) {
   const auto server = start();
@@ -208,6 +183,17 @@ TEST(StoreServer, ForeignConnectionsArePassedOnWithNothingRead) {
       eventually([&] { return ::recv(taken[0].get(), bytes, sizeof(bytes), MSG_PEEK) == 9; }));
   EXPECT_EQ(std::string(bytes, 9), "MLA1hello");
   EXPECT_EQ(server->statistics().foreign, 1u);
+}
+
+TEST(StoreServer, HalfAForeignMagicThatNothingFollowsIsClosedAtOnce) {
+  StoreServer::Options options;
+  options.foreign_magic = "MLA1";
+  options.on_foreign = [](UniqueFd) { ADD_FAILURE(); };
+  const auto server = start(std::move(options));
+  RawClient agent(server->port());
+  agent.send("ML");
+  agent.finish_sending();
+  EXPECT_TRUE(agent.closed_within(seconds(5)));
 }
 
 /// An IPv4 address of this machine that is not loopback, or "".
