@@ -14,9 +14,9 @@
 
 namespace megalaunch {
 
-/// What one thread of the store waits for: descriptors, tasks, moments in time. Level-triggered: a
-/// descriptor is registered once and never armed again, so a request costs its epoll_wait, recv and
-/// send and nothing else (Asio arms a descriptor for each wait: one call more).
+/// What one thread of the store waits for: descriptors, tasks, moments in time. A descriptor is
+/// registered once and never armed again, so a request costs its epoll_wait, recv and send and
+/// nothing else (Asio arms a descriptor for each wait: one call more).
 class EventLoop {
  public:
   /// What a watched descriptor belongs to.
@@ -49,6 +49,8 @@ class EventLoop {
   void forget(int fd, Source& source);
   /// After everything that is ready now had its turn: how a long piece of work is cut up.
   void later(Task task) { later_.push_back(std::move(task)); }
+  /// Whether more was ready than one call of epoll_wait gives: what is not urgent should wait.
+  bool crowded() const { return count_ == static_cast<int>(ready_.size()); }
   void call_at(SteadyTime when, Task task) { timers_.emplace(when, std::move(task)); }
 
  private:
@@ -63,7 +65,7 @@ class EventLoop {
   bool stopped_ = false;
 
   // What epoll_wait gave and what of it had its turn: forget() strikes out the rest.
-  std::array<epoll_event, 128> ready_;
+  std::array<epoll_event, 512> ready_;
   int count_ = 0;
   int next_ = 0;
 

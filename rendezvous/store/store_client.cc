@@ -16,6 +16,7 @@ namespace megalaunch {
 namespace {
 
 // A reply that claims more than this is not a reply.
+constexpr size_t kBufferBytes = 64 * 1024;
 constexpr uint64_t kLongestReply = uint64_t{4} << 30;
 
 /// Waits until the socket is ready for `events`. False: the deadline passed.
@@ -111,11 +112,18 @@ Status StoreClient::send(Operation operation, std::span<const std::string_view> 
 /// A timeout leaves the connection as it is.
 Status StoreClient::receive(char* to, size_t size, SteadyTime until) {
   if (!socket_) return fail(Error::Kind::kUnavailable, "{}: the connection is closed", peer_);
-  while (size > 0) {
-    const ssize_t received = ::recv(socket_.get(), to, size, 0);
+  for (;;) {
+    const size_t buffered = std::min(size, buffer_end_ - buffer_at_);
+    std::copy_n(buffer_.data() + buffer_at_, buffered, to);
+    buffer_at_ += buffered;
+    to += buffered;
+    size -= buffered;
+    if (size == 0) return {};
+    buffer_.resize(kBufferBytes);
+    const ssize_t received = ::recv(socket_.get(), buffer_.data(), buffer_.size(), 0);
     if (received > 0) {
-      to += received;
-      size -= static_cast<size_t>(received);
+      buffer_at_ = 0;
+      buffer_end_ = static_cast<size_t>(received);
     } else if (received == 0) {
       return give_up({Error::Kind::kUnavailable, 0,
                       peer_ + ": closed the connection, which is how a store refuses a request"});
@@ -126,7 +134,6 @@ Status StoreClient::receive(char* to, size_t size, SteadyTime until) {
       return give_up(errno_error(errno, peer_ + ": receive").value());
     }
   }
-  return {};
 }
 
 template <class Integer>

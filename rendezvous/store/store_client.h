@@ -77,6 +77,11 @@ class StoreClient {
   UniqueFd socket_;
   std::string peer_;
   milliseconds patience_;
+
+  // Received, not asked for yet: a list of many keys is not worth two system calls for each.
+  std::vector<char> buffer_;
+  size_t buffer_at_ = 0;
+  size_t buffer_end_ = 0;
 };
 
 }  // namespace megalaunch

@@ -12,6 +12,8 @@ namespace megalaunch {
 namespace {
 
 constexpr size_t kInputBytes = 256 * 1024;
+constexpr uint32_t kEdges = EPOLLIN | EPOLLRDHUP | EPOLLET;
+constexpr uint32_t kHungUp = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 // The shared output buffer is given back when a reply made it larger than this.
 constexpr size_t kOutputKept = 4 << 20;
 // How long the second half of an L2 APPEND may take; the front half alone is an L1 DELETE_KEY.
@@ -19,7 +21,22 @@ constexpr auto kSilence = milliseconds(20);
 // What is done at a time before whoever is ready gets a turn: some milliseconds at most.
 constexpr size_t kWakesAtATime = 256;
 constexpr size_t kClosedAtATime = 128;
+constexpr size_t kClosedInACrowd = 4;
 constexpr size_t kSlotsAtATime = 8192;
+
+template <class Call>
+ssize_t retry(Call call) {
+  for (;;) {
+    const ssize_t result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
+ssize_t send_now(const UniqueFd& socket, std::string_view bytes) {
+  return retry([&] {
+    return ::send(socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  });
+}
 
 }  // namespace
 
@@ -48,7 +65,9 @@ class StoreWorker::Connection final
   const uint64_t generation;
   const uint32_t slot;
   const uint32_t serial;
-  uint32_t watched = 0;  // events
+  bool hung_up = false;
+  bool readable = false;     // there may be bytes, or the end, that the kernel tells of only once
+  bool awaits_room = false;  // the kernel tells when it takes replies again
   bool dialect_noted = false;
   bool counts_as_legacy = false;
   bool goes_on = false;  // has a task in the loop: nothing is read before that ran
@@ -182,18 +201,18 @@ void StoreWorker::open(Newcomer newcomer) {
   slots_[slot] = std::make_unique<Connection>(*this, std::move(newcomer),
                                               Ticket{index_, slot, ++next_serial_, 0});
   Connection& connection = *slots_[slot];
-  connection.watched = EPOLLIN;
-  if (!loop_.watch(connection.socket.get(), EPOLLIN, connection)) return close(connection);
-  on_readable(connection);
+  if (!loop_.watch(connection.socket.get(), kEdges, connection)) return close(connection);
+  connection.readable = true;
+  read(connection);
 }
 
 void StoreWorker::close(Connection& connection) {
   if (connection.counts_as_legacy) shared_.peers.legacy_closed(connection.address);
-  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   loop_.forget(connection.socket.get(), connection);
   const uint32_t slot = connection.slot;
-  free_slots_.push_back(slot);
   slots_[slot].reset();
+  free_slots_.push_back(slot);
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);  // last: what it held is free
 }
 
 void StoreWorker::refuse_connection(Connection& connection, Refusal refusal) {
@@ -239,14 +258,41 @@ void StoreWorker::shut_down() {
 // ---- reading ----
 
 void StoreWorker::on_ready(Connection& connection, uint32_t events) {
-  if (!connection.unsent.empty()) return on_writable(connection);
-  if (!connection.goes_on) return on_readable(connection);
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) close(connection);
+  if ((events & kHungUp) != 0) {
+    // When a job ends, all its ranks hang up at once: those who ask go first.
+    hung_up_.emplace_back(connection.slot, connection.serial);
+    if (!std::exchange(last_reads_posted_, true)) loop_.later([this] { read_last(); });
+    return;
+  }
+  connection.readable |= (events & EPOLLIN) != 0;
+  if (!connection.unsent.empty() && (events & EPOLLOUT) != 0) return on_writable(connection);
+  read(connection);
 }
 
-void StoreWorker::on_readable(Connection& connection) {
-  const ssize_t received = ::recv(connection.socket.get(), input_.get(), kInputBytes, MSG_DONTWAIT);
-  if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
+/// Of those who hung up, some at a time: what they still said, and then they are closed.
+void StoreWorker::read_last() {
+  size_t left = loop_.crowded() ? kClosedInACrowd : kClosedAtATime;
+  for (; left > 0 && !hung_up_.empty(); --left) {
+    Connection* connection = find(hung_up_.front().first, hung_up_.front().second);
+    hung_up_.pop_front();
+    if (connection == nullptr) continue;
+    connection->hung_up = connection->readable = true;
+    if (!connection->unsent.empty())
+      on_writable(*connection);
+    else if (!connection->goes_on)
+      go_on(*connection);
+  }
+  last_reads_posted_ = !hung_up_.empty();
+  if (last_reads_posted_) loop_.later([this] { read_last(); });
+}
+
+/// Once: whoever sends without end gets its next turn when others had theirs.
+void StoreWorker::read(Connection& connection) {
+  if (!connection.readable || connection.goes_on || !connection.unsent.empty()) return;
+  const ssize_t received = retry(
+      [&] { return ::recv(connection.socket.get(), input_.get(), kInputBytes, MSG_DONTWAIT); });
+  connection.readable = received == kInputBytes || (received > 0 && connection.hung_up);
+  if (received < 0 && errno == EAGAIN) return;
   if (received <= 0) return close(connection);
 
   std::string_view bytes(input_.get(), static_cast<size_t>(received));
@@ -256,7 +302,7 @@ void StoreWorker::on_readable(Connection& connection) {
       return refuse_connection(connection, Refusal::kOutOfMemory);
     bytes = connection.partial.view();
   }
-  serve(connection, bytes);
+  if (serve(connection, bytes) && connection.readable) go_on_later(connection);
   flush_wakes();
 }
 
@@ -287,21 +333,27 @@ bool StoreWorker::serve(Connection& connection, std::string_view bytes) {
   if (progress.stop == Session::Stop::kAmbiguous) await_silence(connection);
   if (progress.stop == Session::Stop::kOutputFull || progress.stop == Session::Stop::kMoreWork)
     go_on_later(connection);
-  settle(connection);
+  update_debt(connection);
   return true;
 }
 
-/// The session goes on with what it has when others had their turn; with replies unsent, when those
-/// are gone (on_writable).
+/// The connection goes on with what it has when others had their turn; with replies unsent, when
+/// those are gone (on_writable).
 void StoreWorker::go_on_later(Connection& connection) {
   if (!connection.unsent.empty() || std::exchange(connection.goes_on, true)) return;
   loop_.later([this, slot = connection.slot, serial = connection.serial] {
     Connection* found = find(slot, serial);
     if (found == nullptr) return;
     found->goes_on = false;
-    if (found->unsent.empty()) serve(*found, found->partial.view());
-    flush_wakes();
+    go_on(*found);
   });
+}
+
+void StoreWorker::go_on(Connection& connection) {
+  if (!connection.unsent.empty()) return;
+  const bool has_work = !connection.partial.empty() || connection.session.busy();
+  if (!has_work || serve(connection, connection.partial.view())) read(connection);
+  flush_wakes();
 }
 
 bool StoreWorker::keep(Connection& connection, std::string_view rest) {
@@ -338,9 +390,8 @@ void StoreWorker::await_silence(Connection& connection) {
 /// Sends what the kernel takes now and keeps the rest. False: the connection is closed, and gone.
 bool StoreWorker::send(Connection& connection, std::string_view bytes) {
   if (connection.unsent.empty()) {
-    const ssize_t sent =
-        ::send(connection.socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+    const ssize_t sent = send_now(connection.socket, bytes);
+    if (sent < 0 && errno != EAGAIN) {
       close(connection);
       return false;
     }
@@ -358,36 +409,26 @@ bool StoreWorker::send(Connection& connection, std::string_view bytes) {
     refuse_connection(connection, Refusal::kOutOfMemory);
     return false;
   }
-  settle(connection);
+  update_debt(connection);
+  if (!std::exchange(connection.awaits_room, true))
+    loop_.change(connection.socket.get(), kEdges | EPOLLOUT, connection);
   return true;
 }
 
 void StoreWorker::on_writable(Connection& connection) {
-  const auto bytes = connection.unsent.view();
-  const ssize_t sent =
-      ::send(connection.socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (sent < 0 && errno != EAGAIN && errno != EINTR) return close(connection);
+  const ssize_t sent = send_now(connection.socket, connection.unsent.view());
+  if (sent < 0 && errno != EAGAIN) return close(connection);
   if (sent > 0) {
     counts_.bytes_out.fetch_add(static_cast<uint64_t>(sent), std::memory_order_relaxed);
     connection.unsent.consume(static_cast<size_t>(sent));
     connection.owing_since = shared_.clock.steady();
   }
   if (!connection.unsent.empty()) return;
-  // What waited while the replies piled up, then back to reading.
-  if (connection.partial.empty() && !connection.session.busy()) return settle(connection);
-  serve(connection, connection.partial.view());
-  flush_wakes();
+  update_debt(connection);
+  go_on(connection);  // with what waited while the replies piled up
 }
 
-/// What the connection waits for, now that its turn ends.
-void StoreWorker::settle(Connection& connection) {
-  const uint32_t events = !connection.unsent.empty() ? EPOLLOUT
-                          : connection.goes_on       ? 0
-                                                     : static_cast<uint32_t>(EPOLLIN);
-  if (events != connection.watched) {
-    connection.watched = events;
-    loop_.change(connection.socket.get(), events, connection);
-  }
+void StoreWorker::update_debt(Connection& connection) {
   const bool owes = !connection.partial.empty() || !connection.unsent.empty();
   if (owes == connection.is_linked()) return;
   if (!owes) return connection.unlink();

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <boost/intrusive/list.hpp>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -69,15 +70,17 @@ class StoreWorker final : public Wakeups {
   Connection* find(uint32_t slot, uint32_t serial);
 
   void on_ready(Connection& connection, uint32_t events);
-  void on_readable(Connection& connection);
+  void read(Connection& connection);
+  void read_last();
   void on_writable(Connection& connection);
   bool serve(Connection& connection, std::string_view bytes);
   bool keep(Connection& connection, std::string_view rest);
   bool send(Connection& connection, std::string_view bytes);
   void note_dialect(Connection& connection);
   void go_on_later(Connection& connection);
+  void go_on(Connection& connection);
   void await_silence(Connection& connection);
-  void settle(Connection& connection);
+  void update_debt(Connection& connection);
   milliseconds sweep_interval() const;
   void arm_sweep(milliseconds wait);
   void sweep();
@@ -97,6 +100,10 @@ class StoreWorker final : public Wakeups {
   using Debtors = boost::intrusive::list<Connection, boost::intrusive::constant_time_size<false>>;
   std::unique_ptr<Debtors> debtors_;
   bool sweep_armed_ = false;
+
+  // Hung up by the peer, with perhaps a last request to read.
+  std::deque<std::pair<uint32_t, uint32_t>> hung_up_;  // slot and serial
+  bool last_reads_posted_ = false;
 
   // One of each for all connections: only what could not be finished is kept with a connection.
   std::unique_ptr<char[]> input_;

@@ -11,17 +11,25 @@ cores and torch 2.11 (its python3 on PATH) the numbers of the issue come from
     python3 store_bench.py --megalaunch ./megalaunch --load ./store_load --python python3 \\
         --connections 1,64,1024 --start 1024,8192 --hold 65000 --keys 1000000 --seconds 5
 
+What a huge job leaves in the store, all of it at once (as root, for the limit of open files):
+
+    tests/bench/store_bench.py --crowd
+
 --python may be given several times; each torch is measured with every server it has (libuv or not from 2.4 on). Torch
 before 2.2 speaks an older dialect; ours is measured in the same dialect beside it. --quick: ours alone, briefly (for CI).
 """
 
 import argparse
+import atexit
+import contextlib
 import json
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import sys
+import tempfile
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,6 +41,37 @@ store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, **
 print("port", store.port, flush=True)
 sys.stdin.read()
 """
+
+
+# torch's server asks the name service for the name of every peer. Without this, what is measured is this machine's DNS.
+NO_DNS = ["unshare", "--mount", "sh", "-c", 'echo "hosts: files" > "$0" && mount --bind "$0" /etc/nsswitch.conf && exec "$@"']
+
+
+def without_dns(command):
+    """The command with a name service of files alone, where this user may do that."""
+    with tempfile.NamedTemporaryFile(prefix="nsswitch-", delete=False) as file:
+        atexit.register(os.unlink, file.name)
+    wrapped = [*NO_DNS, file.name]
+    try:
+        works = subprocess.run([*wrapped, "true"], stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        works = False
+    if not works:
+        print("not root: torch's server asks DNS for the name of each peer, and its connects are as slow as that", file=sys.stderr)
+    return [*wrapped, *command] if works else command
+
+
+def may_open(files):
+    """Raises this process's limit of open files, which its children inherit; False where that is not allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < files:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        except (ValueError, OSError) as error:
+            print(f"{files:,} open files are needed, and the hard limit is {hard:,}: {error}. Run this as root, or with "
+                  "`ulimit -Hn` raised (limits.conf; docker run --ulimit nofile=200000).", file=sys.stderr)
+            return False
+    return True
 
 
 class Server:
@@ -75,8 +114,8 @@ def torch_servers(python):
     release = tuple(int(part) for part in version.split(".")[:2])
     dialect = "magic" if release >= (2, 2) else "l1"
     kinds = ["libuv", "poll"] if release >= (2, 4) else ["only"]
-    return [Server(f"torch {version}{'' if kind == 'only' else ' ' + kind}", dialect, [python, "-c", TORCH_SERVER, kind])
-            for kind in kinds]
+    return [Server(f"torch {version}{'' if kind == 'only' else ' ' + kind}", dialect,
+                   without_dns([python, "-c", TORCH_SERVER, kind])) for kind in kinds]
 
 
 class Bench:
@@ -150,26 +189,78 @@ class Bench:
 
         self.compare(f"start of {connections} clients: barrier, then {self.flags.groups} groups", servers, measure)
 
+    @contextlib.contextmanager
+    def idle(self, server, connections):
+        """Holds so many connections; gives who holds them, and the server's memory for each."""
+        before = server.resident_kib()
+        holder = subprocess.Popen([self.flags.load, "--port", server.port, "--mode", "idle", "--connections",
+                                   str(connections), "--dialect", server.dialect],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            if not holder.stdout.readline():
+                raise SystemExit(f"{server.name} does not hold {connections} connections")
+            yield holder, (server.resident_kib() - before) * 1024 / connections
+        finally:
+            holder.kill()
+            holder.wait()
+
     def hold(self, servers, connections):
         def measure(server):
-            before = server.resident_kib()
-            holder = subprocess.Popen([self.flags.load, "--port", server.port, "--mode", "idle", "--connections",
-                                       str(connections), "--dialect", server.dialect, "--seconds", "15"],
-                                      stdout=subprocess.PIPE, text=True)
-            if not holder.stdout.readline():
-                return {}
-            held = server.resident_kib() - before
-            cpu = server.cpu_seconds()
-            got = self.load(server, "mixed", 16, seconds=2)
-            holder.wait()
-            used = {"bytes/connection": (held * 1024 / connections, "less")}
+            with self.idle(server, connections) as (_, bytes_each):
+                got = self.load(server, "mixed", 16, seconds=2)
+            used = {"bytes/connection": (bytes_each, "less")}
             if got:
                 used["longest us beside them"] = (got["longest_us"], "less")
-            if self.flags.verbose:
-                print(f"    {server.name}: {server.cpu_seconds() - cpu:.2f} s of processor time", file=sys.stderr)
             return used
 
         self.compare(f"{connections} idle connections", servers, measure)
+
+    def crowd(self, server, connections, keys):
+        """Everything at once: connections held, keys stored, and every kind of operation beside a client that lists all
+        keys again and again; then the same while all those connections die."""
+        if not may_open(connections + 2048):
+            return False
+        print(f"\n{server.name}: {connections:,} connections held, {keys:,} keys of 100 bytes")
+        with server:
+            with self.idle(server, connections) as (holder, bytes_each):
+                before = server.resident_kib()
+                filled = self.load(server, "fill", 1, keys=keys)
+                if not filled:
+                    return False
+                each = (server.resident_kib() - before) * 1024 / keys
+                print(f"  memory of the server: {bytes_each:,.0f} bytes an idle connection, {each:,.0f} bytes a key")
+                slowest = self.probed("while they are held and all keys are listed again and again",
+                                      self.load(server, "probe", 1, seconds=self.flags.seconds), list_all=True)
+                threading.Timer(self.flags.seconds / 4, holder.kill).start()
+                slowest = max(slowest, self.probed(f"while the {connections:,} connections die",
+                                                   self.load(server, "probe", 1, seconds=self.flags.seconds)))
+        return slowest
+
+    def new_generation(self, connections, keys):
+        """Ours, inside the load generator: torch has no such thing."""
+        if not may_open(2 * connections + 2048):
+            return False
+        done = subprocess.run([self.flags.load, "--mode", "generation", "--keys", str(keys), "--connections", str(connections),
+                               "--seconds", str(self.flags.seconds)], capture_output=True, text=True)
+        if done.returncode != 0:
+            print(done.stderr, file=sys.stderr)
+            return False
+        return self.probed(f"while a new generation does away with {connections:,} connections and {keys:,} keys",
+                           json.loads(done.stdout))
+
+    def probed(self, title, got, list_all=False):
+        """The slowest single operation in ms. LIST_KEYS of a million keys is 20 MB long: shown, not judged."""
+        if not got:
+            return float("inf")
+        print(f"  {title}:")
+        for operation in sorted(got["operations"], key=lambda each: -each["longest_us"]):
+            if operation["name"] == "LIST_KEYS" and not list_all:
+                continue
+            print(f"    {operation['name']:32} {operation['count']:7,} times   p50 {operation['p50_us']:9,.0f} us"
+                  f"   p99 {operation['p99_us']:9,.0f} us   slowest {operation['longest_us'] / 1000:8.1f} ms")
+        slowest = max(each["longest_us"] for each in got["operations"] if each["name"] != "LIST_KEYS") / 1000
+        print(f"    slowest but LIST_KEYS: {slowest:.1f} ms")
+        return slowest
 
     def keys(self, servers, keys):
         def measure(server):
@@ -196,23 +287,33 @@ def main():
                         "/usr/bin/python3 and .venv/bin/python")
     parser.add_argument("--connections", type=numbers, default=[1, 64, 1024])
     parser.add_argument("--start", type=numbers, default=[1024])
-    parser.add_argument("--hold", type=numbers, default=[4096], help="idle connections")
-    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--hold", type=numbers, help="idle connections; default 4096")
+    parser.add_argument("--keys", type=int, help="default 100,000")
     parser.add_argument("--groups", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--repeat", type=int, default=2, help="of each, the best counts")
     parser.add_argument("--threads", type=int, default=0, help="of our server; 0 = its default")
     parser.add_argument("--load-threads", type=int, default=0)
+    parser.add_argument("--crowd", action="store_true", help="nothing but --hold connections and --keys keys at once, with every "
+                        "kind of operation beside them (65,000 and 1,000,000 unless said); exit 1 where one took longer than --slowest-ms")
+    parser.add_argument("--slowest-ms", type=float, default=50)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     flags = parser.parse_args()
     bench = Bench(flags)
+    if flags.crowd:
+        connections, keys = (flags.hold or [65_000])[0], flags.keys or 1_000_000
+        slowest = bench.crowd(bench.ours("magic"), connections, keys)
+        renewed = slowest and bench.new_generation(connections, keys)
+        return 0 if slowest and renewed and max(slowest, renewed) < flags.slowest_ms else 1
+    flags.hold = [4096] if flags.hold is None else flags.hold
+    flags.keys = 100_000 if flags.keys is None else flags.keys
     if flags.quick:
         flags.seconds, flags.repeat = 0.2, 1
         bench.operations([bench.ours("magic")], 64)
         bench.start([bench.ours("magic")], 256)
         bench.keys([bench.ours("magic")], 10_000)
-        return 0
+        return 0 if bench.crowd(bench.ours("magic"), 200, 10_000) and bench.new_generation(200, 10_000) else 1
     named = os.environ.get("MEGALAUNCH_PYTHONS")
     pythons = flags.python or (named.split(":") if named else ["/usr/bin/python3", str(ROOT / ".venv/bin/python")])
     rivals = [server for python in pythons for server in torch_servers(python)]

@@ -1,12 +1,17 @@
 // A load generator for c10d stores, ours and torch's: many connections, few threads, one line of
 // JSON with the result.
 //
-//   store_load --port P [--host H] --mode mixed --connections 64 --seconds 5     closed loop of
-//   SET+GET, ADD, CHECK store_load --port P --mode start --connections 8192 [--groups 64] how long
-//   an NCCL-like job start takes store_load --port P --mode connect --connections 4096 connect and
-//   handshake store_load --port P --mode idle --connections 4096 --seconds 5               connect,
-//   then hold store_load --port P --mode fill --keys 1000000                               that
-//   many keys of 100 bytes
+//   store_load --port P [--host H] --mode MODE [flags]
+//
+//   mixed       closed loop of SET+GET, ADD, CHECK over --connections for --seconds
+//   start       how long an NCCL-like job start takes: --connections, --groups 64
+//   connect     connect and handshake of --connections
+//   idle        connect, say so, then hold --connections until stdin ends
+//   fill        --keys of 100 bytes
+//   probe       every kind of operation for --seconds, beside a client that lists all keys again
+//   and again generation  needs no --port: a server of ours in this process; --keys and
+//   --connections go while the next generation
+//               is probed
 //
 // --threads N (default: half of the cores), --value BYTES (128), --dialect magic|l1 (l1 for
 // torch 1.13 and 2.0). Every reply is checked for its length and the sums for their value; exit 1
@@ -34,6 +39,8 @@
 #include "env/unique_fd.h"
 #include "rendezvous/store/request_encoder.h"
 #include "rendezvous/store/store_client.h"
+#include "tests/bench/latencies.h"
+#include "tests/bench/store_probe.h"
 
 namespace {
 
@@ -58,39 +65,6 @@ struct Settings {
   std::fprintf(stderr, "store_load: %s\n", what.c_str());
   std::exit(1);
 }
-
-/// Latencies in buckets of 3 percent, so that recording costs nothing.
-class Histogram {
- public:
-  void record(Steady::duration took) {
-    const auto ns = static_cast<uint64_t>(std::max<int64_t>(1, took.count()));
-    const int power = 63 - __builtin_clzll(ns);
-    const auto fraction =
-        static_cast<size_t>(power >= 5 ? (ns >> (power - 5)) & 31 : (ns << (5 - power)) & 31);
-    ++buckets_[static_cast<size_t>(power) * 32 + fraction];
-    longest_ = std::max(longest_, ns);
-  }
-  void merge(const Histogram& other) {
-    for (size_t index = 0; index < buckets_.size(); ++index)
-      buckets_[index] += other.buckets_[index];
-    longest_ = std::max(longest_, other.longest_);
-  }
-  double microseconds(double quantile) const {
-    uint64_t total = 0, seen = 0;
-    for (const uint64_t count : buckets_) total += count;
-    for (size_t index = 0; index < buckets_.size(); ++index) {
-      seen += buckets_[index];
-      if (total > 0 && static_cast<double>(seen) >= quantile * static_cast<double>(total))
-        return static_cast<double>((uint64_t{1} << (index / 32)) * (32 + index % 32)) / 32 / 1000;
-    }
-    return 0;
-  }
-  double longest_microseconds() const { return static_cast<double>(longest_) / 1000; }
-
- private:
-  std::array<uint64_t, 64 * 32> buckets_{};
-  uint64_t longest_ = 0;
-};
 
 /// What one connection does next: some requests in one send, and how many reply bytes answer them.
 struct Step {
@@ -209,7 +183,7 @@ class Driver {
     while (busy_ > 0) poll(deadline_ + std::chrono::seconds(60));
   }
 
-  Histogram latencies;
+  Latencies latencies;
   uint64_t operations = 0;
   uint64_t adds = 0;
 
@@ -353,27 +327,52 @@ Settings parse(int argc, char** argv) {
   return settings;
 }
 
-int fill(const Settings& settings) {
-  auto client = StoreClient::connect(settings.host, settings.port);
-  if (!client) die(client.error().message);
-  const std::string value(100, 'v');
-  const auto start = Steady::now();
-  for (int key = 0; key < settings.keys; key += 1000) {
-    std::vector<std::string> names;
-    std::vector<std::string_view> pairs;
-    for (int index = key; index < key + 1000; ++index)
-      names.push_back("/fill/" + std::to_string(index));
-    for (const auto& name : names) {
-      pairs.push_back(name);
-      pairs.push_back(value);
-    }
-    if (auto set = client->multi_set(pairs); !set) die(set.error().message);
+/// To what this user may have, and for root as many as any test needs.
+void raise_open_files() {
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  const rlimit more{200'000, 200'000};
+  if (files.rlim_max >= more.rlim_max || ::setrlimit(RLIMIT_NOFILE, &more) != 0) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
   }
-  const auto count = client->key_count();
-  if (!count || *count < settings.keys) die("keys are missing");
-  std::printf("{\"mode\": \"fill\", \"keys\": %lld, \"seconds\": %.3f}\n",
-              static_cast<long long>(*count),
+}
+
+int fill(const Settings& settings) {
+  const auto start = Steady::now();
+  if (auto filled = fill_keys(settings.host, settings.port, settings.keys); !filled)
+    die(filled.error().message);
+  std::printf("{\"mode\": \"fill\", \"keys\": %d, \"seconds\": %.3f}\n", settings.keys,
               std::chrono::duration<double>(Steady::now() - start).count());
+  return 0;
+}
+
+void print(const std::vector<ProbedOperation>& probed) {
+  std::string line = "{\"operations\": [";
+  for (const auto& [name, latencies] : probed) {
+    char text[256];
+    std::snprintf(text, sizeof(text),
+                  "{\"name\": \"%s\", \"count\": %llu, \"p50_us\": %.1f, \"p99_us\": %.1f, "
+                  "\"longest_us\": %.1f}",
+                  name.c_str(), static_cast<unsigned long long>(latencies.count()),
+                  latencies.microseconds(0.5), latencies.microseconds(0.99),
+                  latencies.longest_microseconds());
+    line += (line.ends_with('[') ? "" : ", ") + std::string(text);
+  }
+  std::printf("%s]}\n", line.c_str());
+}
+
+int probe(const Settings& settings) {
+  const auto probed = probe_store(settings.host, settings.port, settings.seconds, true);
+  if (!probed) die(probed.error().message);
+  print(*probed);
+  return 0;
+}
+
+int generation(const Settings& settings) {
+  const auto probed = probe_generation(settings.keys, settings.connections, settings.seconds);
+  if (!probed) die(probed.error().message);
+  print(*probed);
   return 0;
 }
 
@@ -381,15 +380,10 @@ int fill(const Settings& settings) {
 
 int main(int argc, char** argv) {
   const Settings settings = parse(argc, argv);
+  raise_open_files();
   if (settings.mode == "fill") return fill(settings);
-  rlimit files{};
-  ::getrlimit(RLIMIT_NOFILE, &files);
-  const rlimit more{100'000, 100'000};
-  if (files.rlim_max >= more.rlim_max || ::setrlimit(RLIMIT_NOFILE, &more) != 0) {
-    files.rlim_cur = files.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &files);
-  }
-
+  if (settings.mode == "probe") return probe(settings);
+  if (settings.mode == "generation") return generation(settings);
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
@@ -427,11 +421,12 @@ int main(int argc, char** argv) {
   } else if (settings.mode == "idle") {
     std::printf("{\"mode\": \"idle\", \"connections\": %d}\n", settings.connections);
     std::fflush(stdout);
-    std::this_thread::sleep_for(std::chrono::duration<double>(settings.seconds));
+    while (std::getchar() != EOF) {
+    }
     return 0;
   }
 
-  Histogram latencies;
+  Latencies latencies;
   uint64_t operations = 0, adds = 0;
   for (const auto& driver : drivers) {
     latencies.merge(driver->latencies);

@@ -132,6 +132,45 @@ TEST(StoreServer, ManyRequestsAtOnceAreAnsweredInOrder) {
   EXPECT_TRUE(client.receive(expected.size()) == expected);
 }
 
+TEST(StoreServer, WhatAClientSaidBeforeItHungUpIsDone) {
+  const auto server = start();
+  constexpr int kClients = 300;  // more than are closed at a time
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int index = 0; index < kClients; ++index)
+    clients.push_back(std::make_unique<RawClient>(server->port()));
+  // Requests without a reply: with one unread, the kernel would take back what was said.
+  for (auto& client : clients)
+    client->send(kOpening + magic(kSet, {"/last", std::string(300'000, 'v')}) +
+                 magic(kQueuePush, {"/said", "x"}));
+  clients.clear();
+  auto other = connect(*server);
+  EXPECT_TRUE(eventually([&] { return server->statistics().connections_now == 1; }));
+  EXPECT_EQ(other.queue_length("/said"), kClients);
+}
+
+TEST(StoreServer, AListOfManyKeysDoesNotHoldUpOthers) {
+  StoreServer::Options options;
+  options.threads = 1;
+  const auto server = start(std::move(options));
+  auto writer = connect(*server), lister = connect(*server), other = connect(*server);
+  std::vector<std::string> names;
+  const std::string padding(80, 'k');
+  for (int index = 0; index < 50'000; ++index)
+    names.push_back("/" + padding + std::to_string(index));
+  std::vector<std::string_view> pairs;
+  for (const auto& name : names) pairs.insert(pairs.end(), {name, "v"});
+  ASSERT_TRUE(writer.multi_set(pairs));
+  ASSERT_EQ(writer.add("/n", 0), 0);
+  // A list that nobody takes stands in nobody's way.
+  RawClient lazy(server->port());
+  lazy.set_receive_buffer(4096);
+  lazy.send(kOpening + magic(kListKeys));
+  std::thread listing([&] { EXPECT_EQ(lister.list_keys()->size(), 50'001u); });
+  for (int index = 1; index <= 1000; ++index) EXPECT_EQ(other.add("/n", 1), index);
+  listing.join();
+  EXPECT_EQ(load_little<int64_t>(lazy.receive(8).data()), 50'001);
+}
+
 TEST(StoreServer, ANewGenerationIsEmptyAndClosesTheConnectionsOfTheOneBefore) {
   const auto server = start();
   auto stale = connect(*server);
