@@ -4,6 +4,7 @@
 #include <charconv>
 #include <limits>
 #include <optional>
+#include <utility>
 
 namespace megalaunch {
 namespace {
@@ -80,12 +81,28 @@ KeySpace::KeySpace(const StoreLimits& limits, MemoryBudget& budget)
 
 KeySpace::~KeySpace() {
   for (Shard& shard : shards_)
-    for (const auto& [key, entry] : shard.map) budget_->release(kEntryBytes + key.size());
+    for (const Map& table : shard.tables)
+      for (const auto& [key, entry] : table) budget_->release(kEntryBytes + key.size());
 }
 
-int KeySpace::shard_index(std::string_view key) {
-  // The map takes the hash modulo a prime; the top bits are as good as independent of that.
-  return static_cast<int>(Hash{}(key) >> (std::numeric_limits<size_t>::digits - 6));
+// The tables take the hash modulo a prime; the top bits are as good as independent of that.
+int KeySpace::table_index(std::string_view key) {
+  constexpr int kBits = std::countr_zero(static_cast<unsigned>(kTables));
+  return static_cast<int>(Hash{}(key) >> (std::numeric_limits<size_t>::digits - kBits));
+}
+
+KeySpace::Map& KeySpace::Shard::table_of(std::string_view key) {
+  return tables[static_cast<size_t>(table_index(key) % kTablesOfShard)];
+}
+
+const KeySpace::Slot* KeySpace::Shard::find(std::string_view key) const {
+  const Map& table = tables[static_cast<size_t>(table_index(key) % kTablesOfShard)];
+  const auto found = table.find(key);
+  return found == table.end() ? nullptr : &*found;
+}
+
+KeySpace::Slot* KeySpace::Shard::find(std::string_view key) {
+  return const_cast<Slot*>(std::as_const(*this).find(key));
 }
 
 // The shards of every `stride`-th field.
@@ -98,18 +115,19 @@ uint64_t KeySpace::shards_of(const FieldList& list, size_t stride) {
 }
 
 KeySpace::Slot* KeySpace::find_or_add(Shard& shard, std::string_view key) {
-  if (const auto found = shard.map.find(key); found != shard.map.end()) return &*found;
+  if (Slot* found = shard.find(key)) return found;
   if (!budget_->try_charge(kEntryBytes + key.size())) return nullptr;
-  return &*shard.map.emplace(std::string(key), Entry{}).first;
+  return &*shard.table_of(key).emplace(std::string(key), Entry{}).first;
 }
 
 void KeySpace::drop_if_empty(Shard& shard, const std::string& key) {
-  const auto at = shard.map.find(key);
-  if (at == shard.map.end() || at->second.ready()) return;
+  Map& table = shard.table_of(key);
+  const auto at = table.find(key);
+  if (at == table.end() || at->second.ready()) return;
   const auto& interest = at->second.interest;
   if (interest && (!interest->waiting.empty() || !interest->watchers.empty())) return;
   budget_->release(kEntryBytes + key.size());
-  shard.map.erase(at);
+  table.erase(at);
 }
 
 /// The new value in, the old one out to where it can be freed without the lock.
@@ -172,8 +190,8 @@ Outcome<KeySpace::Compared> KeySpace::compare_set(std::string_view key, std::str
   if (!blob) return refuse(Refusal::kOutOfMemory);
   Shard& shard = shard_of(key);
   const std::lock_guard lock(shard.mutex);
-  const auto found = shard.map.find(key);
-  const bool missing = found == shard.map.end() || !found->second.value;
+  const auto found = shard.find(key);
+  const bool missing = found == nullptr || !found->second.value;
   if (missing ? !expected.empty() : found->second.value.view() != expected)
     return Compared{false, missing ? Blob{} : found->second.value};
   if (const auto stored = store(shard, key, blob, wakeups); !stored) return refuse(stored.error());
@@ -183,8 +201,8 @@ Outcome<KeySpace::Compared> KeySpace::compare_set(std::string_view key, std::str
 Blob KeySpace::get(std::string_view key) const {
   const Shard& shard = shard_of(key);
   const std::lock_guard lock(shard.mutex);
-  const auto found = shard.map.find(key);
-  return found == shard.map.end() ? Blob{} : found->second.value;
+  const auto found = shard.find(key);
+  return found == nullptr ? Blob{} : found->second.value;
 }
 
 Outcome<int64_t> KeySpace::count_up(Slot& slot, int64_t delta) {
@@ -220,8 +238,8 @@ Outcome<int64_t> KeySpace::add(std::string_view key, int64_t delta, Wakeups& wak
 Outcome<void> KeySpace::append(std::string_view key, std::string_view tail, Wakeups& wakeups) {
   Shard& shard = shard_of(key);
   const std::lock_guard lock(shard.mutex);
-  const auto found = shard.map.find(key);
-  if (found == shard.map.end() || !found->second.value) {
+  const auto found = shard.find(key);
+  if (found == nullptr || !found->second.value) {
     Blob blob = Blob::copy_of(tail, *budget_);
     if (!blob) return refuse(Refusal::kOutOfMemory);
     return store(shard, key, blob, wakeups);
@@ -240,8 +258,8 @@ bool KeySpace::erase(std::string_view key, Wakeups& wakeups) {
   Blob before;
   Shard& shard = shard_of(key);
   const std::lock_guard lock(shard.mutex);
-  const auto found = shard.map.find(key);
-  if (found == shard.map.end() || !found->second.value) return false;
+  const auto found = shard.find(key);
+  if (found == nullptr || !found->second.value) return false;
   std::swap(before, found->second.value);
   keys_.fetch_sub(1, std::memory_order_relaxed);
   tell_watchers(*found, KeyChange::kDeleted, before.view(), {}, wakeups);
@@ -253,8 +271,8 @@ bool KeySpace::check(const FieldList& keys) const {
   const ShardLocks locks(*this, shards_of(keys, 1));
   for (const auto key : keys) {
     const Shard& shard = shard_of(key);
-    const auto found = shard.map.find(key);
-    if (found == shard.map.end() || !found->second.ready()) return false;
+    const auto found = shard.find(key);
+    if (found == nullptr || !found->second.ready()) return false;
   }
   return true;
 }
@@ -265,8 +283,8 @@ std::vector<Blob> KeySpace::multi_get(const FieldList& keys) const {
   const ShardLocks locks(*this, shards_of(keys, 1));
   for (const auto key : keys) {
     const Shard& shard = shard_of(key);
-    const auto found = shard.map.find(key);
-    values.push_back(found == shard.map.end() ? Blob{} : found->second.value);
+    const auto found = shard.find(key);
+    values.push_back(found == nullptr ? Blob{} : found->second.value);
   }
   return values;
 }
@@ -289,11 +307,11 @@ Outcome<void> KeySpace::multi_set(const FieldList& pairs, Wakeups& wakeups) {
   return {};
 }
 
-int64_t KeySpace::list_keys(int shard, std::string& to) const {
+int64_t KeySpace::list_keys(int table, std::string& to) const {
   int64_t count = 0;
-  const Shard& listed = shards_[static_cast<size_t>(shard)];
-  const std::lock_guard lock(listed.mutex);
-  for (const auto& [key, entry] : listed.map) {
+  const Shard& shard = shards_[static_cast<size_t>(table / kTablesOfShard)];
+  const std::lock_guard lock(shard.mutex);
+  for (const auto& [key, entry] : shard.tables[static_cast<size_t>(table % kTablesOfShard)]) {
     if (!entry.value) continue;
     append_counted(to, key);
     ++count;
@@ -318,8 +336,8 @@ Outcome<void> KeySpace::queue_push(std::string_view key, std::string_view value,
 KeySpace::Popped KeySpace::queue_pop(std::string_view key) {
   Shard& shard = shard_of(key);
   const std::lock_guard lock(shard.mutex);
-  const auto found = shard.map.find(key);
-  if (found == shard.map.end() || found->second.queue_length() == 0) return {0, {}};
+  const auto found = shard.find(key);
+  if (found == nullptr || found->second.queue_length() == 0) return {0, {}};
   auto& queue = found->second.interest->queue;
   Popped popped{static_cast<int64_t>(queue->size()), std::move(queue->front())};
   queue->pop_front();
@@ -333,8 +351,8 @@ KeySpace::Popped KeySpace::queue_pop(std::string_view key) {
 int64_t KeySpace::queue_length(std::string_view key) const {
   const Shard& shard = shard_of(key);
   const std::lock_guard lock(shard.mutex);
-  const auto found = shard.map.find(key);
-  return found == shard.map.end() ? 0 : static_cast<int64_t>(found->second.queue_length());
+  const auto found = shard.find(key);
+  return found == nullptr ? 0 : static_cast<int64_t>(found->second.queue_length());
 }
 
 Outcome<void> KeySpace::prepare(Wait& wait, size_t keys, const Ticket& ticket, uint64_t shards) {
@@ -369,8 +387,8 @@ Outcome<bool> KeySpace::wait(const FieldList& keys, Wait& wait, const Ticket& ti
   size_t missing = 0;
   for (const auto key : keys) {
     const Shard& shard = shard_of(key);
-    const auto found = shard.map.find(key);
-    if (found == shard.map.end() || !found->second.ready()) ++missing;
+    const auto found = shard.find(key);
+    if (found == nullptr || !found->second.ready()) ++missing;
   }
   if (missing == 0) return true;
   if (const auto prepared = prepare(wait, missing, ticket, shards); !prepared)
@@ -442,8 +460,8 @@ Outcome<void> KeySpace::watch(std::string_view key, const Ticket& ticket) {
 void KeySpace::unwatch(std::string_view key, const Ticket& ticket) {
   Shard& shard = shard_of(key);
   const std::lock_guard lock(shard.mutex);
-  const auto found = shard.map.find(key);
-  if (found == shard.map.end() || !found->second.interest) return;
+  const auto found = shard.find(key);
+  if (found == nullptr || !found->second.interest) return;
   const auto removed = std::erase(found->second.interest->watchers, ticket);
   budget_->release(removed * sizeof(Ticket));
   drop_if_empty(shard, found->first);

@@ -27,7 +27,9 @@ namespace megalaunch {
 /// when it gets a value: in the order in which they came.
 class KeySpace {
  public:
-  static constexpr int kShards = 64;  // one bit each in Wait::shards_
+  /// Keys lie in many small tables: to list one or to let it grow takes a millisecond with a
+  /// million keys in the space.
+  static constexpr int kTables = 1024;
 
   /// Both outlive the key space and every Blob it gave out.
   KeySpace(const StoreLimits& limits, MemoryBudget& budget);
@@ -56,9 +58,9 @@ class KeySpace {
   bool check(const FieldList& keys) const;
   std::vector<Blob> multi_get(const FieldList& keys) const;
   Outcome<void> multi_set(const FieldList& pairs, Wakeups& wakeups);
-  /// Appends the counted keys of one shard to `to`, and returns how many. All shards together are
-  /// all keys: a caller with a million of them lets others have their turn in between.
-  int64_t list_keys(int shard, std::string& to) const;
+  /// Appends the counted keys of one table to `to`, and returns how many. All tables together are
+  /// all keys; a caller lets others have their turn in between.
+  int64_t list_keys(int table, std::string& to) const;
   /// A copy of `bytes`, charged to the budget like a value; no value where it refuses.
   Blob keep(std::string_view bytes) const { return Blob::copy_of(bytes, *budget_); }
 
@@ -87,6 +89,9 @@ class KeySpace {
   void unwatch(std::string_view key, const Ticket& ticket);
 
  private:
+  static constexpr int kShards = 64;  // one lock each, and one bit in Wait::shards_
+  static constexpr int kTablesOfShard = kTables / kShards;
+
   /// What a key has beyond a value. Most never need it.
   struct Interest {
     Wait::Row waiting;
@@ -117,15 +122,19 @@ class KeySpace {
    private:
     std::mutex mutex_;
   };
+  using Slot = Map::value_type;
   struct alignas(64) Shard {
     mutable Mutex mutex;
-    Map map;
+    std::array<Map, kTablesOfShard> tables;
+
+    Map& table_of(std::string_view key);
+    const Slot* find(std::string_view key) const;
+    Slot* find(std::string_view key);
   };
   class ShardLocks;
 
-  using Slot = Map::value_type;
-
-  static int shard_index(std::string_view key);
+  static int table_index(std::string_view key);
+  static int shard_index(std::string_view key) { return table_index(key) / kTablesOfShard; }
   static uint64_t shards_of(const FieldList& list, size_t stride);
   Shard& shard_of(std::string_view key) { return shards_[shard_index(key)]; }
   const Shard& shard_of(std::string_view key) const { return shards_[shard_index(key)]; }

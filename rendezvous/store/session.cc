@@ -9,7 +9,7 @@ namespace {
 // them up.
 constexpr size_t kOutputPause = 1 << 20;
 // How much of LIST_KEYS is collected, or sent, before others have their turn.
-constexpr size_t kPageBytes = 256 * 1024;
+constexpr size_t kPageBytes = 64 * 1024;
 
 }  // namespace
 
@@ -169,11 +169,11 @@ Outcome<void> Session::multi_get(const FieldList& keys, std::string& out) {
   return {};
 }
 
-/// Some shards more, in a page of their own. Leaves `scratch` as it was.
+/// Some tables more, in a page of their own. Leaves `scratch` as it was.
 Outcome<void> Session::collect(std::string& scratch) {
   const size_t start = scratch.size();
-  while (listing_->next_shard < KeySpace::kShards && scratch.size() - start < kPageBytes)
-    listing_->count += keys_->list_keys(listing_->next_shard++, scratch);
+  while (listing_->next_table < KeySpace::kTables && scratch.size() - start < kPageBytes)
+    listing_->count += keys_->list_keys(listing_->next_table++, scratch);
   const std::string_view page = std::string_view(scratch).substr(start);
   listing_->bytes += page.size();
   const bool fits = listing_->bytes + sizeof(int64_t) <= limits_->queued_bytes;
@@ -186,13 +186,13 @@ Outcome<void> Session::collect(std::string& scratch) {
 
 /// kNeedMore: the listing is done, or it never was.
 Session::Stop Session::go_on_listing(std::string& out) {
-  if (listing_->next_shard < KeySpace::kShards) {
+  if (listing_->next_table < KeySpace::kTables) {
     if (const auto collected = collect(out); !collected) {
       refusal_ = collected.error();
       listing_.reset();
       return Stop::kRefused;
     }
-    if (listing_->next_shard < KeySpace::kShards) return Stop::kMoreWork;
+    if (listing_->next_table < KeySpace::kTables) return Stop::kMoreWork;
     append_little(out, listing_->count);
   }
   out.append(std::exchange(listing_->pages[listing_->next_page++], {}).view());

@@ -63,7 +63,7 @@ class Session {
  private:
   /// LIST_KEYS, under way: the pages are collected, then sent. Keys come and go meanwhile.
   struct Listing {
-    int next_shard = 0;
+    int next_table = 0;
     int64_t count = 0;
     size_t bytes = 0;
     std::vector<Blob> pages;

@@ -111,7 +111,7 @@ TEST_F(KeySpaceTest, ListsEveryKeyWithAValueOnce) {
   ASSERT_TRUE(keys.queue_push("/queue", "x", notes));
   std::string wire = "before";
   int64_t count = 0;
-  for (int shard = 0; shard < KeySpace::kShards; ++shard) count += keys.list_keys(shard, wire);
+  for (int table = 0; table < KeySpace::kTables; ++table) count += keys.list_keys(table, wire);
   ASSERT_EQ(count, 1000);
   const FieldList list(std::string_view(wire).substr(6), 1000);
   EXPECT_EQ(std::set<std::string>(list.begin(), list.end()), expected);
