@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <thread>
 
@@ -47,10 +48,19 @@ Console::Sink Console::sink_on(int fd) {
 }
 
 void Console::write(Stream stream, std::string_view prefix, std::string_view lines) {
-  if (stream != buffered_stream_ || buffer_.size() + prefix.size() + lines.size() > kFlushSize)
-    flush();
+  if (stream != buffered_stream_) flush();
   buffered_stream_ = stream;
-  buffer_.append(prefix).append(lines);
+  while (!lines.empty()) {
+    const void* newline = std::memchr(lines.data(), '\n', lines.size());
+    const size_t length =
+        newline == nullptr
+            ? lines.size()
+            : static_cast<size_t>(static_cast<const char*>(newline) - lines.data()) + 1;
+    if (buffer_.size() + prefix.size() + length >= kFlushSize) flush();
+    buffer_.append(prefix).append(lines.substr(0, length));
+    if (newline == nullptr) buffer_.push_back('\n');
+    lines.remove_prefix(length);
+  }
 }
 
 void Console::flush() {
