@@ -51,18 +51,26 @@ struct LogRotator::State {
     }
   }
 
+  /// Rotates each file that needs it, once; says when to look again.
   milliseconds look(std::vector<Kept>& kept) const {
     milliseconds pause = kLongestLook;
-    for (Kept& each : kept) {
-      if (each.hopeless) continue;
-      const auto now = std::chrono::steady_clock::now();
-      if (now >= each.not_before && each.log->is_over_its_cap())
-        if (auto rotated = each.log->rotate(); !rotated) note_failure(each, rotated.error(), now);
-      const uint64_t held = each.log->end() - each.log->begin();
-      const uint64_t cap = each.log->max_size();
-      pause = std::min(pause, next_look(held < cap ? cap - held : 0));
-    }
+    for (Kept& each : kept)
+      if (!each.hopeless) pause = std::min(pause, look(each));
     return pause;
+  }
+
+  milliseconds look(Kept& each) const {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < each.not_before) return std::chrono::ceil<milliseconds>(each.not_before - now);
+    const uint64_t begin = each.log->begin(), held = each.log->end() - begin;
+    const uint64_t cap = each.log->max_size();
+    if (!each.log->is_over_its_cap()) return next_look(held < cap ? cap - held : 0);
+    if (auto rotated = each.log->rotate(); !rotated) {
+      note_failure(each, rotated.error(), now);
+      return kLongestLook;
+    }
+    // What was moved is one part; there may be more, after the other files have had their turn.
+    return each.log->begin() > begin ? milliseconds(0) : next_look(0);
   }
 
   void note_failure(Kept& each, const Error& error, SteadyTime now) const {

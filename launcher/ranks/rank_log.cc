@@ -86,26 +86,40 @@ size_t RankLog::read(uint64_t& place, char* buffer, size_t size) const {
   return done + static_cast<size_t>(std::max<ssize_t>(count, 0));
 }
 
+std::pair<uint64_t, uint64_t> RankLog::next_part(uint64_t block) const {
+  const uint64_t offset = size(), first = begin_ - collapsed_;
+  const auto whole_blocks = [block](uint64_t bytes) { return bytes / block * block; };
+  const uint64_t last = offset > kTail ? whole_blocks(offset - kTail) : 0;
+  if (last <= first) return {begin_, begin_};
+  const uint64_t kept = whole_blocks(cap_.max_size) * static_cast<uint64_t>(cap_.keep);
+  const uint64_t from = last - first > kept ? last - kept : first;
+  const uint64_t to = std::min(last, from + whole_blocks(cap_.max_size));
+  return {collapsed_ + from, collapsed_ + (cap_.keep > 0 ? to : from)};
+}
+
 Status RankLog::rotate() {
   if (newest_unnamed_)
     if (auto named = name_newest_part(); !named) return named;
   struct statvfs system {};
   if (::fstatvfs(file_.get(), &system) != 0)
     return errno_error(errno, fmt::format("ask for the block size of {}", path_.string()));
-  const uint64_t offset = size();
-  const uint64_t block = std::max<uint64_t>(system.f_bsize, 1);
-  const uint64_t until = collapsed_ + (offset > kTail ? (offset - kTail) / block * block : 0);
-  if (until <= begin_) return {};
+  const auto [from, to] = next_part(std::max<uint64_t>(system.f_bsize, 1));
+  if (to <= begin_) return {};
+  const bool keeps = to > from;
   if (auto possible = can_free(); !possible) return possible;
-  if (cap_.keep > 0)
-    if (auto room = has_room_for(until - begin_); !room) return room;
-  auto part = copy_out(until);
-  if (auto freed = part ? free_front(std::move(*part)) : fail(std::move(part).error()); !freed) {
-    if (cap_.keep > 0) ::unlink(part_path(0).c_str());
+  if (keeps)
+    if (auto room = has_room_for(to - from); !room) return room;
+  auto gone = read_out(begin_, from, /*copies=*/false);
+  if (!gone) return fail(std::move(gone).error());
+  auto part = read_out(from, to, /*copies=*/keeps);
+  if (auto freed = part ? free_front(std::move(*gone), std::move(*part))
+                        : fail(std::move(part).error());
+      !freed) {
+    if (keeps) ::unlink(part_path(0).c_str());
     return freed;
   }
-  newest_unnamed_ = cap_.keep > 0;
-  return newest_unnamed_ ? name_newest_part() : Status();
+  newest_unnamed_ = keeps;
+  return keeps ? name_newest_part() : Status();
 }
 
 Status RankLog::can_free() const {
@@ -124,22 +138,21 @@ Status RankLog::has_room_for(uint64_t bytes) const {
   return errno_error(ENOSPC, fmt::format("move {} bytes of {} away", bytes, path_.string()));
 }
 
-/// Copies what is before `until` to .0 and counts its lines; only counts when nothing is kept.
-Result<RankLog::Part> RankLog::copy_out(uint64_t until) const {
+Result<RankLog::Part> RankLog::read_out(uint64_t begin, uint64_t end, bool copies) const {
   Part part;
-  part.begin = begin_;
-  part.end = until;
+  part.begin = begin;
+  part.end = end;
   const auto failed = [&](int error, const char* what) {
     return errno_error(error, fmt::format("{} {}", what, part_path(0).string()));
   };
-  if (cap_.keep > 0) {
+  if (copies) {
     part.file.reset(::open(part_path(0).c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (!part.file) return failed(errno, "make");
   }
   std::vector<char> buffer(kCopyPiece);
-  for (uint64_t place = begin_; place < until;) {
+  for (uint64_t place = begin; place < end;) {
     if (frozen_) return errno_error(ECANCELED, fmt::format("rotate {}", path_.string()));
-    const auto wanted = std::min<uint64_t>(buffer.size(), until - place);
+    const auto wanted = std::min<uint64_t>(buffer.size(), end - place);
     const ssize_t count = read_at(file_.get(), buffer.data(), wanted, place - collapsed_);
     if (count <= 0)
       return errno_error(count < 0 ? errno : EIO, fmt::format("read {}", path_.string()));
@@ -153,9 +166,11 @@ Result<RankLog::Part> RankLog::copy_out(uint64_t until) const {
   return part;
 }
 
-Status RankLog::free_front(Part part) {
-  // The rank waits in write() while its file is cut, so what can be done before is done before.
-  ::fdatasync(file_.get());
+Status RankLog::free_front(Part gone, Part part) {
+  // The rank waits in write() while its file is cut, and the kernel must then have written what
+  // stays: so that is done before.
+  ::sync_file_range(file_.get(), static_cast<off64_t>(part.end - collapsed_), 0,
+                    SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
   const std::lock_guard lock(mutex_);
   if (frozen_) return errno_error(ECANCELED, fmt::format("rotate {}", path_.string()));
   const auto length = static_cast<off_t>(part.end - collapsed_);
@@ -171,14 +186,24 @@ Status RankLog::free_front(Part part) {
     return errno_error(errno, fmt::format("free the beginning of {}", path_.string()));
   begin_ = part.end;
   if (collapses_) collapsed_ = begin_;
+  if (gone.end > gone.begin) {
+    // What is kept has no gaps: older parts go, too.
+    for (; !parts_.empty(); parts_.pop_front()) drop(parts_.front());
+    for (int number = 1; number <= cap_.keep; ++number) ::unlink(part_path(number).c_str());
+    drop(gone);
+  }
+  if (part.end == part.begin) return {};
   parts_.push_back(std::move(part));
   if (parts_.size() > static_cast<size_t>(cap_.keep)) {
-    const Part& gone = parts_.front();
-    dropped_.bytes += gone.end - gone.begin;
-    dropped_.lines += gone.lines;
+    drop(parts_.front());
     parts_.pop_front();
   }
   return {};
+}
+
+void RankLog::drop(const Part& part) {
+  dropped_.bytes += part.end - part.begin;
+  dropped_.lines += part.lines;
 }
 
 DroppedLog RankLog::freeze() {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "env/result.h"
 #include "env/unique_fd.h"
@@ -51,11 +52,12 @@ class RankLog {
   const std::filesystem::path& path() const { return path_; }
 
   bool is_over_its_cap() const { return cap_.max_size > 0 && end() - begin() > cap_.max_size; }
-  /// Moves all but the end of the file to <path>.1, whose predecessors become .2 and so on; drops
-  /// the one beyond `keep`. `cat PATH.2 PATH.1 PATH` is then what the rank wrote, where the file
-  /// system can collapse a range (ext4, xfs); elsewhere PATH begins with a hole in place of what
-  /// was moved. Needs as much room again while it copies. Nothing has changed when it fails: a
-  /// full disk, or (code EOPNOTSUPP) a file system that cannot free a part of a file.
+  /// Moves the oldest part of the file, at most max_size and never its end, to <path>.1, whose
+  /// predecessors become .2 and so on; drops the one beyond `keep`, and what is so far from the end
+  /// that it would be dropped soon. `cat PATH.2 PATH.1 PATH` is then the end of what the rank wrote,
+  /// where the file system can collapse a range (ext4, xfs); elsewhere PATH begins with a hole in
+  /// place of what was moved. Needs as much room again while it copies. Nothing has changed when it
+  /// fails: a full disk, or (code EOPNOTSUPP) a file system that cannot free a part of a file.
   Status rotate();
   /// The rank is gone: nothing is moved any more, and a rotate() under way gives up. What was
   /// dropped in all.
@@ -76,9 +78,13 @@ class RankLog {
   uint64_t size() const;
   Status can_free() const;
   Status has_room_for(uint64_t bytes) const;
-  Result<Part> copy_out(uint64_t until) const;
-  /// The part that is copied by now becomes one of parts_.
-  Status free_front(Part part);
+  /// Where what rotate() moves begins and ends: what is before is dropped.
+  std::pair<uint64_t, uint64_t> next_part(uint64_t block) const;
+  /// Counts the lines from begin to end; also copies them to .0 when `copies`.
+  Result<Part> read_out(uint64_t begin, uint64_t end, bool copies) const;
+  /// Frees what is before the end of the part, which becomes one of parts_.
+  Status free_front(Part gone, Part part);
+  void drop(const Part& part);
   Status name_newest_part();
 
   std::filesystem::path path_;

@@ -68,6 +68,12 @@ class RankLogTest : public testing::Test {
     EXPECT_EQ(file.substr(0, file.size() - held), std::string(file.size() - held, '\0'));
     return text + file.substr(file.size() - held);
   }
+  static void rotate_all(RankLog& log) {
+    while (log.is_over_its_cap()) {
+      const auto rotated = log.rotate();
+      ASSERT_TRUE(rotated) << rotated.error().message;
+    }
+  }
   static std::string through_a_cursor(const std::shared_ptr<RankLog>& log) {
     LogCursor cursor(log);
     std::vector<char> buffer;
@@ -85,7 +91,7 @@ class RankLogTest : public testing::Test {
 TEST_F(RankLogTest, WithoutACapNothingEverHappens) {
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path);
-  append(path, numbered_lines(0, 20'000));
+  append(path, numbered_lines(0, 11'500));
   EXPECT_FALSE(log->is_over_its_cap());
 }
 
@@ -100,16 +106,14 @@ TEST_F(RankLogTest, BelowItsCapAFileStaysAsItIs) {
 
 TEST_F(RankLogTest, ThePartsAndTheFileAreTogetherWhatWasWritten) {
   const auto path = log_path(dir_.path());
-  const auto log = *RankLog::open(path, {kCap, 3});
+  const auto log = *RankLog::open(path, {kCap, 6});
   std::string written;
   for (int i = 0; i < 3; ++i) {
-    const std::string text = numbered_lines(i * 20'000, (i + 1) * 20'000);
+    const std::string text = numbered_lines(i * 11'500, (i + 1) * 11'500);
     append(path, text);
     written += text;
     ASSERT_TRUE(log->is_over_its_cap());
-    const auto rotated = log->rotate();
-    ASSERT_TRUE(rotated) << rotated.error().message;
-    EXPECT_FALSE(log->is_over_its_cap());
+    rotate_all(*log);
     EXPECT_EQ(all_parts(path, *log), written);
   }
   EXPECT_EQ(through_a_cursor(log), written);
@@ -120,7 +124,7 @@ TEST_F(RankLogTest, ThePartsAndTheFileAreTogetherWhatWasWritten) {
 TEST_F(RankLogTest, TheEndOfTheFileStaysInTheFile) {
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path, {kCap, 1});
-  const std::string text = numbered_lines(0, 20'000);
+  const std::string text = numbered_lines(0, 11'500);
   append(path, text);
   ASSERT_TRUE(log->rotate());
   const std::string left = read_file(path);
@@ -133,7 +137,7 @@ TEST_F(RankLogTest, WhatIsBeyondTheKeptPartsIsDroppedAndCounted) {
   const auto log = *RankLog::open(path, {kCap, 2});
   std::string written;
   for (int i = 0; i < 5; ++i) {
-    const std::string text = numbered_lines(i * 20'000, (i + 1) * 20'000);
+    const std::string text = numbered_lines(i * 11'500, (i + 1) * 11'500);
     append(path, text);
     written += text;
     ASSERT_TRUE(log->rotate());
@@ -148,10 +152,34 @@ TEST_F(RankLogTest, WhatIsBeyondTheKeptPartsIsDroppedAndCounted) {
   EXPECT_TRUE(written.ends_with(left));
 }
 
+TEST_F(RankLogTest, WhatIsTooFarFromTheEndIsNotEvenCopied) {
+  const auto path = log_path(dir_.path());
+  const auto log = *RankLog::open(path, {kCap, 2});
+  const std::string first = numbered_lines(0, 11'500), flood = numbered_lines(11'500, 100'000);
+  append(path, first);
+  ASSERT_TRUE(log->rotate());
+  LogCursor cursor(log);
+  std::vector<char> buffer;
+  std::string read(cursor.read(buffer, false));
+  append(path, flood);
+  ASSERT_TRUE(log->rotate());  // the part from before goes with the rest: no gaps
+  rotate_all(*log);
+  const std::string left = all_parts(path, *log);
+  EXPECT_GE(left.size(), 2 * kCap);
+  EXPECT_LE(left.size(), 3 * kCap);
+  EXPECT_TRUE((first + flood).ends_with(left));
+  for (auto lines = cursor.read(buffer, false); !lines.empty(); lines = cursor.read(buffer, false))
+    read += lines;
+  EXPECT_TRUE(read.ends_with(left));
+  const DroppedLog dropped = log->freeze();
+  EXPECT_EQ(dropped.bytes, first.size() + flood.size() - left.size());
+  EXPECT_EQ(dropped.lines, dropped.bytes / 94);
+}
+
 TEST_F(RankLogTest, NothingNeedBeKept) {
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path, {kCap, 0});
-  const std::string text = numbered_lines(0, 20'000);
+  const std::string text = numbered_lines(0, 11'500);
   append(path, text);
   ASSERT_TRUE(log->rotate());
   EXPECT_FALSE(std::filesystem::exists(path.string() + ".1"));
@@ -165,7 +193,7 @@ TEST_F(RankLogTest, ACursorThatIsBehindReadsOnInTheParts) {
   const auto log = *RankLog::open(path, {kCap, 2});
   LogCursor cursor(log);
   std::vector<char> buffer;
-  const std::string text = numbered_lines(0, 20'000);
+  const std::string text = numbered_lines(0, 11'500);
   append(path, text);
   std::string read(cursor.read(buffer, false));
   ASSERT_FALSE(read.empty());
@@ -183,7 +211,7 @@ TEST_F(RankLogTest, ACursorThatIsTooFarBehindGoesOnWhereItCanAndKnowsWhatItMisse
   LogCursor cursor(log);
   std::string written;
   for (int i = 0; i < 3; ++i) {
-    const std::string text = numbered_lines(i * 20'000, (i + 1) * 20'000);
+    const std::string text = numbered_lines(i * 11'500, (i + 1) * 11'500);
     append(path, text);
     written += text;
     ASSERT_TRUE(log->rotate());
@@ -276,7 +304,7 @@ TEST_F(RankLogTest, AHoleGivesTheDiskBack) {
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path, {kCap, 0}, &no_collapse);
   for (int i = 0; i < 10; ++i) {
-    append(path, numbered_lines(i * 20'000, (i + 1) * 20'000));
+    append(path, numbered_lines(i * 11'500, (i + 1) * 11'500));
     ASSERT_TRUE(log->rotate());
   }
   struct stat info {};
@@ -289,7 +317,7 @@ TEST_F(RankLogTest, ACollapsedFileIsSmall) {
   if (!can_collapse(dir_.path())) GTEST_SKIP() << "this file system cannot collapse a range";
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path, {kCap, 0});
-  append(path, numbered_lines(0, 20'000));
+  append(path, numbered_lines(0, 11'500));
   ASSERT_TRUE(log->rotate());
   EXPECT_LT(std::filesystem::file_size(path), kCap);
 }
@@ -297,7 +325,7 @@ TEST_F(RankLogTest, ACollapsedFileIsSmall) {
 TEST_F(RankLogTest, WhereNothingCanBeFreedTheFileStaysWholeAndTheErrorSaysWhy) {
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path, {kCap, 2}, &nothing_can_be_freed);
-  const std::string text = numbered_lines(0, 20'000);
+  const std::string text = numbered_lines(0, 11'500);
   append(path, text);
   const auto rotated = log->rotate();
   ASSERT_FALSE(rotated);
@@ -311,7 +339,7 @@ TEST_F(RankLogTest, WhereNothingCanBeFreedTheFileStaysWholeAndTheErrorSaysWhy) {
 TEST_F(RankLogTest, AFullDiskChangesNothingAndTheNextTryMakesItGood) {
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path, {kCap, 2});
-  const std::string text = numbered_lines(0, 20'000);
+  const std::string text = numbered_lines(0, 11'500);
   append(path, text);
   std::filesystem::create_symlink("/dev/full", path.string() + ".0");
   const auto rotated = log->rotate();
@@ -327,7 +355,7 @@ TEST_F(RankLogTest, AFullDiskChangesNothingAndTheNextTryMakesItGood) {
 TEST_F(RankLogTest, APartThatCouldNotGetItsNameGetsItNextTime) {
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path, {kCap, 2});
-  const std::string first = numbered_lines(0, 20'000), second = numbered_lines(20'000, 40'000);
+  const std::string first = numbered_lines(0, 11'500), second = numbered_lines(11'500, 23'000);
   append(path, first);
   std::filesystem::create_directory(path.string() + ".1");  // in the way
   std::filesystem::create_directories(path.string() + ".2/full");
@@ -343,7 +371,7 @@ TEST_F(RankLogTest, APartThatCouldNotGetItsNameGetsItNextTime) {
 TEST_F(RankLogTest, AfterTheFreezeNothingMoves) {
   const auto path = log_path(dir_.path());
   const auto log = *RankLog::open(path, {kCap, 2});
-  const std::string text = numbered_lines(0, 20'000);
+  const std::string text = numbered_lines(0, 11'500);
   append(path, text);
   log->freeze();
   EXPECT_FALSE(log->rotate());
