@@ -30,6 +30,14 @@ Result<std::string> job_key(const Job& job, const Variables& environment) {
   return key;
 }
 
+std::function<bool(int rank, int world_size)> among(const std::vector<int>& ranks) {
+  return [ranks](int rank, int world_size) {
+    return std::any_of(ranks.begin(), ranks.end(), [&](int wanted) {
+      return rank == (wanted < 0 ? world_size + wanted : wanted);
+    });
+  };
+}
+
 /// Which streams the console shows, from `logs: {console: ...}`.
 std::function<bool(int, int, Console::Stream)> console_choice(const Job::Logs& logs) {
   return [logs](int rank, int world_size, Console::Stream stream) {
@@ -39,9 +47,7 @@ std::function<bool(int, int, Console::Stream)> console_choice(const Job::Logs& l
       case Job::Logs::Console::kNone:
         return false;
       case Job::Logs::Console::kRanks:
-        return std::any_of(logs.ranks.begin(), logs.ranks.end(), [&](int wanted) {
-          return rank == (wanted < 0 ? world_size + wanted : wanted);
-        });
+        return among(logs.ranks)(rank, world_size);
       default:
         return true;
     }
@@ -188,6 +194,9 @@ Result<NodeOptions> node_for_job(const PlannedJob& planned, const Variables& env
   agent.grace = job.restart.grace;
   agent.pause_limit = job.restart.stopped;
   agent.on_console = console_choice(job.logs);
+  agent.collapse_lines = job.logs.console == Job::Logs::Console::kCollapsed;
+  if (!job.logs.node_0_shows.empty()) agent.node_0_shows = among(job.logs.node_0_shows);
+  agent.log_cap = {job.logs.max_size, job.logs.keep};
   if (!planned.megatron) {
     if (!std::filesystem::is_directory(plan.cwd))
       return fail(Error::Kind::kUsage, "the working directory {} does not exist; check `workdir:`",

@@ -12,10 +12,12 @@
 #include "env/cgroup.h"
 #include "env/host.h"
 #include "env/rank_environment.h"
+#include "launcher/gang/line_relay.h"
 #include "launcher/gang/message.h"
 #include "launcher/gang/rank_files.h"
 #include "launcher/gang/run_monitor.h"
 #include "launcher/ranks/log_pump.h"
+#include "launcher/ranks/log_rotator.h"
 #include "launcher/ranks/program.h"
 #include "launcher/ranks/rank_group.h"
 #include "launcher/results/gpu_monitor.h"
@@ -53,7 +55,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
         options(std::move(options_value)),
         finished(std::move(on_finished)),
         interrupt_timer(io),
-        gpu_timer(io) {}
+        gpu_timer(io),
+        relay_timer(io) {}
 
   // --- the channel
 
@@ -109,6 +112,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   void lose_leader(const std::string& why) {
     if (leaving) return;
     connected = false;
+    relay->forget();
     answer_preparation = false;
     wanted_preparation.reset();
     log.error("lost node 0 at {}:{}: {}", options.leader_host, options.leader_port, why);
@@ -281,10 +285,69 @@ struct Agent::State : std::enable_shared_from_this<State> {
       source.prefix = fmt::format("[{}:{}] ", welcome->node_rank, spec.rank);
       source.rank = spec.rank;
       source.on_console = !options.on_console || options.on_console(spec.rank, world_size, stream);
+      source.collapsed = options.collapse_lines;
+      source.node = welcome->node_rank;
+      if (welcome->node_rank != 0 && options.node_0_shows &&
+          options.node_0_shows(spec.rank, world_size))
+        source.also = to_node_0(spec.rank, stream);
       if (options.hooks.adjust_source) options.hooks.adjust_source(spec, source);
+      if (options.log_cap.max_size > 0) cap(source);
       if (auto followed = pump.follow(std::move(source)); !followed)
         log.warn("{}", followed.error().message);
     }
+  }
+
+  void cap(LogPump::Source& source) {
+    auto capped = RankLog::open(source.path, options.log_cap);
+    if (!capped) return log.warn("{}", capped.error().message);
+    if (!rotator)
+      rotator = std::make_unique<LogRotator>(
+          [log = log](const std::string& text) { log.warn("{}", text); });
+    rotator->add(*capped);
+    source.log = std::move(*capped);
+  }
+
+  /// The ranks of this generation are gone: nothing of it comes any more.
+  void end_logs() {
+    pump.end_of_sources();
+    if (!rotator) return;
+    const DroppedLog dropped = rotator->clear();
+    if (dropped.bytes == 0) return;
+    const std::string text =
+        fmt::format("node {}, generation {}: the caps of its log files dropped {} lines, {} bytes",
+                    welcome->node_rank, generation, dropped.lines, dropped.bytes);
+    log.warn("{}", text);
+    send(NoticeNews{"logs_dropped", text});
+  }
+
+  // --- lines for node 0's console
+
+  /// Runs on the pump's thread.
+  std::function<void(std::string_view)> to_node_0(int rank, Console::Stream stream) {
+    return [weak = weak_from_this(), to = relay, &io = context, rank, stream](std::string_view line) {
+      if (!to->add(rank, stream, line, std::chrono::steady_clock::now())) return;
+      asio::post(io, [weak] {
+        if (const auto self = weak.lock()) self->relay_later();
+      });
+    };
+  }
+
+  void relay_later() {
+    const auto due = relay->due();
+    if (!due || !connected || leaving) return;
+    relay_timer.expires_at(*due);
+    relay_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (error || !self || !self->connected) return;
+      if (auto lines = self->relay->take(std::chrono::steady_clock::now()))
+        return self->send(std::move(*lines));
+      self->relay_later();
+    });
+  }
+
+  void carry_out(const LinesShownOrder&) {
+    relay->arrived();
+    relay_later();
   }
 
   RankFiles files_of(int local_rank) const {
@@ -321,7 +384,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     }
     if (exits.size() == static_cast<size_t>(options.ranks))
       stop_group(options.grace, [this] {
-        pump.end_of_sources();
+        end_logs();
         send(SucceededNews{generation});
       });
   }
@@ -398,7 +461,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
 
   void report_stopped() {
     if (const auto holder = held_gpu(); holder && waits_for(*holder)) return;
-    pump.end_of_sources();
+    end_logs();
     StoppedNews news{generation, {}};
     if (unstarted) news.evidence.push_back(*std::exchange(unstarted, std::nullopt));
     for (const RankExit& exit : exits) news.evidence.push_back(evidence_of(exit));
@@ -480,7 +543,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
     client->close();
     interrupt_timer.cancel();
     gpu_timer.cancel();
-    pump.end_of_sources();
+    relay_timer.cancel();
+    end_logs();
     asio::post(context, [done = finished, exit_code] { done(exit_code); });
   }
 
@@ -494,6 +558,9 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::unique_ptr<GangClient> client;
   asio::steady_timer interrupt_timer;
   asio::steady_timer gpu_timer;
+  asio::steady_timer relay_timer;
+  const std::shared_ptr<LineRelay> relay = std::make_shared<LineRelay>();
+  std::unique_ptr<LogRotator> rotator;  ///< once a log has a cap
   std::optional<Welcome> welcome;
   bool connected = false;  ///< to node 0, and welcomed
   bool preparing = false;

@@ -13,6 +13,7 @@
 #include "env/variables.h"
 #include "launcher/gang/rank_hooks.h"
 #include "launcher/ranks/console.h"
+#include "launcher/ranks/rank_log.h"
 
 namespace boost::asio {
 class io_context;
@@ -68,6 +69,11 @@ class Agent {
 
     /// Whether the console shows a stream of a rank, of so many ranks.
     std::function<bool(int rank, int world_size, Console::Stream)> on_console;
+    /// Whether the same line of several ranks is shown once; see LineCollapser.
+    bool collapse_lines = false;
+    /// Whether node 0 shows what this rank prints, wherever it runs; may be null.
+    std::function<bool(int rank, int world_size)> node_0_shows;
+    LogCap log_cap;  ///< of each of its ranks' log files
     bool forward_signals = false;  ///< ranks get the signal that this agent was sent, not SIGTERM
     RankHooks hooks;               ///< what another front end wants different
     std::shared_ptr<RunMonitor> monitor;  ///< told how the run goes; may be null

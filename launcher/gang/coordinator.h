@@ -152,6 +152,7 @@ class Coordinator {
   void hear_of(int node, const PreparedNews& news);
   void hear_of(int node, const InterruptedNews& news);
   void hear_of(int node, const NoticeNews& news);
+  void hear_of(int, const LinesNews&) {}  // only to be shown; decides nothing
 
   void send(int node, Order order);
   void send_all(const Order& order);

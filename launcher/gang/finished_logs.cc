@@ -1,11 +1,15 @@
 #include "launcher/gang/finished_logs.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <map>
 #include <set>
 
+#include "env/unique_fd.h"
 #include "launcher/gang/log_directory.h"
 #include "launcher/gang/log_lines.h"
 #include "launcher/gang/torchrun_report.h"
@@ -21,12 +25,21 @@ struct FileText {
   size_t lines_before = 0;
 };
 
+/// Where the text of a log begins: behind the hole that a cap may have left (RankLog).
+uint64_t begin_of_data(const fs::path& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const off_t begin = file ? ::lseek(file.get(), 0, SEEK_DATA) : 0;
+  return begin > 0 ? static_cast<uint64_t>(begin) : 0;
+}
+
 Result<FileText> read_end(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return errno_error(errno, fmt::format("read log {}", path.string()));
+  const uint64_t hole = begin_of_data(path);
+  file.seekg(static_cast<std::streamoff>(hole));
   FileText result;
   std::error_code error;
-  const auto size = fs::file_size(path, error);
+  const auto size = fs::file_size(path, error) - hole;
   std::string piece(1 << 20, '\0');
   uint64_t skip = !error && size > kMaxLog ? size - kMaxLog : 0;
   while (skip > 0 && file) {
@@ -211,7 +224,8 @@ Result<LoggedRank> read_rank_directory(const RankDirectory& directory, const Cau
   }
   rank.finding = find_cause(rank.evidence, rules);
   if (rank.finding.source == Finding::Source::kErrorFile) rank.path = directory.path / "error.json";
-  for (const char* name : {"stderr.log", "stdout.log"}) {
+  // A log with a cap has older parts; what happened first may be in the newest of them.
+  for (const char* name : {"stderr.log.1", "stderr.log", "stdout.log.1", "stdout.log"}) {
     const fs::path path = directory.path / name;
     if (!fs::is_regular_file(path, ignored)) continue;
     auto file = read_end(path);

@@ -107,8 +107,26 @@ struct Leader::State : std::enable_shared_from_this<State> {
     if (node == nodes.end()) return;
     const auto news = news_from_json(message);
     if (!news) return log.warn("node {}: {}", node->second, news.error().message);
+    if (const auto* lines = std::get_if<LinesNews>(&*news)) {
+      for (const LinesNews::Line& line : lines->lines) show(node->second, line);
+      return server->send(id, to_json(Order(LinesShownOrder{})));
+    }
     coordinator.hear(node->second, *news);
     act();
+  }
+
+  void show(int node, const LinesNews::Line& line) {
+    uint64_t& left_out = not_shown[line.rank];
+    const std::string prefix = fmt::format("[{}:{}] ", node, line.rank);
+    const auto stream = line.to_stderr ? Console::Stream::kErr : Console::Stream::kOut;
+    const auto try_to_show = [&](std::string_view text) {
+      return options.show && options.show(stream, prefix, text);
+    };
+    left_out += line.left_out;
+    if (left_out > 0 &&
+        try_to_show(fmt::format("[... {} lines of rank {} left out]", left_out, line.rank)))
+      left_out = 0;
+    if (line.left_out == 0 && (left_out > 0 || !try_to_show(line.text))) ++left_out;
   }
 
   void lose(GangServer::MemberId id, const std::string& why) {
@@ -254,6 +272,7 @@ struct Leader::State : std::enable_shared_from_this<State> {
   Coordinator coordinator;
   asio::steady_timer timer;
   std::map<GangServer::MemberId, int> nodes;
+  std::map<int, uint64_t> not_shown;  ///< lines of other nodes' ranks that this console missed
   std::optional<RankCommand> command;     ///< of the current generation, when node 0 computes it
   std::optional<std::string> no_command;  ///< why it could not be computed
   bool warned = false;

@@ -5,12 +5,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "env/clock.h"
 #include "env/log.h"
 #include "env/result.h"
 #include "launcher/gang/cause_rules.h"
 #include "launcher/gang/coordinator.h"
+#include "launcher/ranks/console.h"
 #include "launcher/results/run_record.h"
 
 namespace boost::asio {
@@ -41,6 +43,9 @@ class Leader {
     /// Computes what all ranks run in the next generation; null: each node runs its own command. An
     /// error ends the job.
     std::function<Result<RankCommand>(const Welcome&, int generation)> make_command;
+    /// Shows a line of another node's rank on this console; false when it takes no more. May be
+    /// null.
+    std::function<bool(Console::Stream, std::string_view prefix, std::string_view line)> show;
     Coordinator::Settings
         coordinator;  ///< identity, history and first_generation are filled in from the journal
   };

@@ -39,6 +39,7 @@ Int integer(const json& object, const char* name, int64_t low, int64_t high) {
 
 constexpr int64_t kMaxCount = 1 << 30;  ///< leaves room to add two of them
 constexpr int64_t kMaxSignal = 64;
+constexpr int64_t kMaxBytes = 1LL << 62;
 constexpr int64_t kMaxGraceMs = 30LL * 24 * 3600 * 1000;
 
 int generation_in(const json& message) {
@@ -115,6 +116,9 @@ json to_json(const Order& order) {
                         [](const EndOrder& o) -> json {
                           return {{"type", "end"}, {"exit_code", o.exit_code}, {"text", o.text}};
                         },
+                        [](const LinesShownOrder&) -> json {
+                          return {{"type", "lines_shown"}};
+                        },
                     },
                     order);
 }
@@ -148,6 +152,15 @@ json to_json(const News& news) {
           [](const NoticeNews& n) -> json {
             return {
                 {"type", "notice"}, {"event", valid_utf8(n.event)}, {"text", valid_utf8(n.text)}};
+          },
+          [](const LinesNews& n) -> json {
+            json list = json::array();
+            for (const LinesNews::Line& each : n.lines)
+              list.push_back({{"rank", each.rank},
+                              {"stderr", each.to_stderr},
+                              {"text", valid_utf8(each.text)},
+                              {"left_out", each.left_out}});
+            return {{"type", "lines"}, {"lines", std::move(list)}};
           },
       },
       news);
@@ -200,6 +213,7 @@ Result<Order> order_from_json(const json& message) {
     if (type == "prepare") return PrepareOrder{message.at("first").get<bool>()};
     if (type == "end")
       return EndOrder{integer(message, "exit_code", 0, 255), message.at("text").get<std::string>()};
+    if (type == "lines_shown") return LinesShownOrder{};
     return fail(Error::Kind::kProtocol, "node 0 sent an order of unknown type '{}'", type);
   });
 }
@@ -224,6 +238,14 @@ Result<News> news_from_json(const json& message) {
     if (type == "notice")
       return NoticeNews{message.at("event").get<std::string>(),
                         message.at("text").get<std::string>()};
+    if (type == "lines") {
+      LinesNews news;
+      for (const json& each : message.at("lines"))
+        news.lines.push_back({integer(each, "rank", 0, kMaxCount), each.at("stderr").get<bool>(),
+                              each.at("text").get<std::string>(),
+                              integer<uint64_t>(each, "left_out", 0, kMaxBytes)});
+      return news;
+    }
     return fail(Error::Kind::kProtocol, "an agent sent news of unknown type '{}'", type);
   });
 }

@@ -75,7 +75,10 @@ struct EndOrder {
   int exit_code = 0;
   std::string text;
 };
-using Order = std::variant<StartOrder, StopOrder, TellOrder, PrepareOrder, EndOrder>;
+/// "lines_shown": answers LinesNews; the agent may send the next ones.
+struct LinesShownOrder {};
+using Order =
+    std::variant<StartOrder, StopOrder, TellOrder, PrepareOrder, EndOrder, LinesShownOrder>;
 
 // --- news, from an agent
 
@@ -108,8 +111,20 @@ struct NoticeNews {
   std::string event;  ///< one word
   std::string text;   ///< one line
 };
+/// "lines": what chosen ranks of this node printed, for node 0's console; answered with
+/// LinesShownOrder, before which the agent sends no more. See LineRelay for what bounds it.
+struct LinesNews {
+  struct Line {
+    int rank = 0;
+    bool to_stderr = false;
+    std::string text;       ///< without newline
+    uint64_t left_out = 0;  ///< not 0: no line, but so many that are missing here
+    bool operator==(const Line&) const = default;
+  };
+  std::vector<Line> lines;
+};
 using News = std::variant<StartedNews, FailedNews, SucceededNews, StoppedNews, PreparedNews,
-                          InterruptedNews, NoticeNews>;
+                          InterruptedNews, NoticeNews, LinesNews>;
 
 nlohmann::json to_json(const MemberDetails& details);
 nlohmann::json to_json(const Welcome& welcome);

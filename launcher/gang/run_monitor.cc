@@ -19,6 +19,7 @@ constexpr seconds kStatusEvery{1};
 /// Training prints a few lines a second, or some hundred at once when its output is buffered. Who
 /// prints more than this floods, and reading it all would cost more than it tells.
 constexpr int kMaxLinesPerSecond = 2000;
+constexpr int kLinesPerLook = 256;
 
 }  // namespace
 
@@ -42,12 +43,15 @@ struct RunMonitor::State {
   int lines_this_second = 0;
 
   bool floods() {
+    ++lines_this_second;
+    // In a flood even the question for the time would cost more than the rest.
+    if (lines_this_second > kMaxLinesPerSecond && lines_this_second % kLinesPerLook != 0) return true;
     const SteadyTime now = clock.steady();
     if (now - second_began >= seconds(1)) {
       second_began = now;
-      lines_this_second = 0;
+      lines_this_second = 1;
     }
-    return ++lines_this_second > kMaxLinesPerSecond;
+    return lines_this_second > kMaxLinesPerSecond;
   }
 
   // --- both threads

@@ -16,6 +16,7 @@ namespace megalaunch {
 namespace {
 
 constexpr std::uintmax_t kMaxFileSize = 4 << 20;
+constexpr std::uint64_t kSmallestLog = 1 << 20;
 
 const std::vector<std::string>& top_level_keys() {
   static const std::vector<std::string> keys{"version",  "name",    "platform", "workdir",
@@ -73,6 +74,20 @@ void read_restart(Section restart, Job::Restart& into) {
   restart.finish();
 }
 
+std::vector<int> read_ranks(Section& section, std::string_view key) {
+  std::vector<int> ranks;
+  for (const std::string& word : section.words(key).value_or(std::vector<std::string>{})) {
+    const auto rank = parse_integer(word);
+    if (rank && std::abs(*rank) < (1 << 30))
+      ranks.push_back(static_cast<int>(*rank));
+    else
+      section.complain(
+          key, fmt::format("'{}' is not a rank: a whole number, negative ones count from the end",
+                           word));
+  }
+  return ranks;
+}
+
 /// `console` is a word, or {ranks: [0, -1]}.
 void read_logs(Section logs, Job::Logs& into) {
   if (!logs.is_auto("dir"))
@@ -81,18 +96,7 @@ void read_logs(Section logs, Job::Logs& into) {
   if (console != nullptr && console->is_map()) {
     into.console = Job::Logs::Console::kRanks;
     Section section = logs.section("console");
-    const auto ranks = section.words("ranks").value_or(std::vector<std::string>{});
-    for (const std::string& word : ranks) {
-      const auto rank = parse_integer(word);
-      if (rank && std::abs(*rank) < (1 << 30)) {
-        into.ranks.push_back(static_cast<int>(*rank));
-      } else {
-        section.complain(
-            "ranks",
-            fmt::format("'{}' is not a rank: a whole number, negative ones count from the end",
-                        word));
-      }
-    }
+    into.ranks = read_ranks(section, "ranks");
     if (section.node("ranks") == nullptr) section.complain("", "expected {ranks: [0, -1]}");
     section.finish();
   } else if (console != nullptr) {
@@ -100,6 +104,16 @@ void read_logs(Section logs, Job::Logs& into) {
     constexpr Job::Logs::Console kModes[] = {kAll, kErrors, kCollapsed, kNone};
     if (auto mode = logs.choice("console", {"all", "errors", "collapsed", "none"}))
       into.console = kModes[*mode];
+  }
+  into.node_0_shows = read_ranks(logs, "node_0_shows");
+  if (const auto size = logs.size("max_size")) {
+    into.max_size = *size;
+    if (*size < kSmallestLog)
+      logs.complain("max_size", "a log file may grow to 1MiB at least; its end is needed whole");
+  }
+  if (const auto keep = logs.integer("keep", 0, 100)) {
+    into.keep = *keep;
+    if (into.max_size == 0) logs.complain("keep", "says nothing without 'max_size'");
   }
   logs.finish();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -51,6 +52,9 @@ struct Job {
     std::optional<std::filesystem::path> dir;
     Console console = Console::kAll;
     std::vector<int> ranks;  ///< for kRanks: global ranks, negative counts from the end
+    std::vector<int> node_0_shows;  ///< ranks of other nodes whose lines node 0 shows too, likewise
+    std::uint64_t max_size = 0;     ///< bytes of one log file; 0: no cap
+    int keep = 2;                   ///< older parts of that size
   };
 
   std::filesystem::path file;  ///< where it was read from

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <limits>
 #include <numeric>
+#include <tuple>
 
 namespace megalaunch {
 namespace {
@@ -96,6 +97,16 @@ std::optional<std::chrono::milliseconds> Section::duration(std::string_view key)
   const auto value = parse_duration(found->text);
   if (!value)
     complain(key, fmt::format("'{}' is not a time; write a number and a unit: 500ms, 30s, 10m, 2h",
+                              found->text));
+  return value;
+}
+
+std::optional<std::uint64_t> Section::size(std::string_view key) {
+  const YamlNode* found = scalar(key, "a size such as 1GiB");
+  if (found == nullptr) return std::nullopt;
+  const auto value = parse_size(found->text);
+  if (!value)
+    complain(key, fmt::format("'{}' is not a size; write a number and a unit: 500MB, 64MiB, 1GiB",
                               found->text));
   return value;
 }
@@ -202,6 +213,24 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
   if (unit == "h") scale = 3600 * 1000;
   if (!number || scale == 0 || *number > kYear / scale) return std::nullopt;
   return std::chrono::milliseconds(*number * scale);
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const auto number = parse_integer(text.substr(0, digits));
+  const std::string_view unit = text.substr(digits);
+  constexpr std::uint64_t kMost = 1ULL << 60;
+  std::uint64_t scale = 0;
+  for (const auto& [binary, decimal, power] :
+       {std::tuple{"KiB", "kB", 1}, {"MiB", "MB", 2}, {"GiB", "GB", 3}, {"TiB", "TB", 4}}) {
+    std::uint64_t binary_scale = 1, decimal_scale = 1;
+    for (int i = 0; i < power; ++i) binary_scale *= 1024, decimal_scale *= 1000;
+    if (unit == binary) scale = binary_scale;
+    if (unit == decimal) scale = decimal_scale;
+  }
+  if (!number || scale == 0 || static_cast<std::uint64_t>(*number) > kMost / scale)
+    return std::nullopt;
+  return static_cast<std::uint64_t>(*number) * scale;
 }
 
 std::string_view nearest_word(std::string_view word, const std::vector<std::string>& candidates) {

@@ -33,6 +33,7 @@ class Section {
   std::optional<bool> boolean(std::string_view key);      ///< true or false
   std::optional<int> integer(std::string_view key, int min, int max = 1 << 30);
   std::optional<std::chrono::milliseconds> duration(std::string_view key);  ///< 500ms, 5s, 10m, 2h
+  std::optional<std::uint64_t> size(std::string_view key);                  ///< 500MB, 64MiB, 1GiB
   std::optional<std::vector<std::string>> words(std::string_view key);      ///< a list of texts
   std::optional<std::map<std::string, std::string>> text_map(std::string_view key);
   /// The position of the value in `choices`.
@@ -61,6 +62,8 @@ class Section {
 
 /// "500ms", "5s", "10m", "2h"; nothing when it is not of that form or over a year.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+/// Bytes of "64KiB", "1GiB", "500MB"; nothing when it is not of that form or over an exbibyte.
+std::optional<std::uint64_t> parse_size(std::string_view text);
 /// A decimal whole number of the whole text; nothing when it is not one or does not fit.
 std::optional<std::int64_t> parse_integer(std::string_view text);
 /// The candidate that `word` is most likely a misspelling of, or empty when none is close.

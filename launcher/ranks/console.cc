@@ -10,15 +10,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <fmt/core.h>
 
 namespace megalaunch {
 namespace {
 
-constexpr size_t kFlushSize = 64 * 1024;
+constexpr size_t kFlushSize = 256 * 1024;
+/// Wanted of a pipe: with its usual 64 KiB, writer and reader wake each other all the time.
+constexpr int kPipeSize = 1 << 20;
 /// How long to wait when poll() and write() do not agree: a terminal with room for half a line end.
 constexpr milliseconds kDisagreement{5};
 constexpr std::string_view kEraseLine = "\r\x1b[2K";
@@ -38,6 +42,7 @@ Console::Sink Console::sink_on(int fd) {
   if (::fstat(fd, &info) != 0) return sink;
   sink.is_file = S_ISREG(info.st_mode);
   sink.is_socket = S_ISSOCK(info.st_mode);
+  if (S_ISFIFO(info.st_mode)) ::fcntl(fd, F_SETPIPE_SZ, kPipeSize);  // or not
   // The descriptor is shared with whoever started us, so it must not be made non-blocking itself.
   if (!sink.is_file && !sink.is_socket)
     sink.own.reset(::open(fmt::format("/proc/self/fd/{}", fd).c_str(),
@@ -47,10 +52,19 @@ Console::Sink Console::sink_on(int fd) {
 }
 
 void Console::write(Stream stream, std::string_view prefix, std::string_view lines) {
-  if (stream != buffered_stream_ || buffer_.size() + prefix.size() + lines.size() > kFlushSize)
-    flush();
+  if (stream != buffered_stream_) flush();
   buffered_stream_ = stream;
-  buffer_.append(prefix).append(lines);
+  while (!lines.empty()) {
+    const void* newline = std::memchr(lines.data(), '\n', lines.size());
+    const size_t length =
+        newline == nullptr
+            ? lines.size()
+            : static_cast<size_t>(static_cast<const char*>(newline) - lines.data()) + 1;
+    if (buffer_.size() + prefix.size() + length >= kFlushSize) flush();
+    buffer_.append(prefix).append(lines.substr(0, length));
+    if (newline == nullptr) buffer_.push_back('\n');
+    lines.remove_prefix(length);
+  }
 }
 
 void Console::flush() {
@@ -109,17 +123,21 @@ ssize_t Console::write_some(const Sink& sink, std::string_view text) {
 }
 
 void Console::write_now(Sink& sink, std::string_view text) {
+  bool full = false;  // since the last byte that was taken
   while (sink.open && !given_up_ && !text.empty()) {
-    if (!sink.is_file && !wait_writable(sink.fd)) {
+    // Where a write does not block it tells by itself whether there is room.
+    const bool may_block = !sink.is_file && !sink.is_socket && !sink.own;
+    if (may_block && !wait_writable(sink.fd)) {
       given_up_ = true;
       break;
     }
     const ssize_t count = write_some(sink, text);
     if (count >= 0) {
+      full = false;
       text.remove_prefix(static_cast<size_t>(count));
     } else if (errno == EAGAIN) {
-      std::this_thread::sleep_for(kDisagreement);
-      given_up_ = past_deadline();
+      if (std::exchange(full, true)) std::this_thread::sleep_for(kDisagreement);
+      given_up_ = past_deadline() || !wait_writable(sink.fd);
     } else if (errno != EINTR) {
       sink.open = false;  // closed or full: the files still have every line
     }

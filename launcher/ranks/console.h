@@ -22,8 +22,8 @@ class Console {
 
   Console(int out_fd, int err_fd);
 
-  /// Adds `prefix` and then `lines`, which end in a newline. Nothing is written before flush() or a
-  /// full buffer.
+  /// Adds lines with `prefix` in front of each; a last one without newline gets one. Nothing is
+  /// written before flush() or a full buffer.
   void write(Stream stream, std::string_view prefix, std::string_view lines);
   /// Writes all that is buffered, waiting for the reader, but not beyond the deadline set.
   void flush();

@@ -1,12 +1,6 @@
 #include "launcher/ranks/log_cursor.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <cstring>
+#include <algorithm>
 
 namespace megalaunch {
 namespace {
@@ -27,42 +21,34 @@ size_t whole_characters(std::string_view text) {
 }  // namespace
 
 Result<LogCursor> LogCursor::open(const std::filesystem::path& path) {
-  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return errno_error(errno, fmt::format("open {} to follow it", path.string()));
-  return LogCursor(std::move(file));
+  auto log = RankLog::open(path);
+  if (!log) return fail(std::move(log).error());
+  return LogCursor(std::move(*log));
 }
 
 uint64_t LogCursor::left() const {
-  struct stat info {};
-  if (::fstat(file_.get(), &info) != 0) return 0;
-  const auto size = static_cast<uint64_t>(info.st_size);
-  return size > offset_ ? size - offset_ : 0;
+  const uint64_t end = log_->end();
+  return end > place_ ? end - place_ : 0;
 }
 
-size_t LogCursor::read(const std::function<void(std::string_view)>& sink, bool at_end) {
-  static thread_local std::array<char, kPiece> buffer;
-  ssize_t count = 0;
-  do {
-    count = ::pread(file_.get(), buffer.data(), buffer.size(), static_cast<off_t>(offset_));
-  } while (count < 0 && errno == EINTR);
-  if (count <= 0) return 0;
-
-  std::string_view text(buffer.data(), static_cast<size_t>(count));
-  size_t passed = 0;
-  while (passed < text.size()) {
-    const std::string_view rest = text.substr(passed);
-    const void* newline = std::memchr(rest.data(), '\n', rest.size());
-    if (newline == nullptr) break;
-    const size_t length = static_cast<size_t>(static_cast<const char*>(newline) - rest.data()) + 1;
-    sink(rest.substr(0, length));
-    passed += length;
+std::string_view LogCursor::read(std::vector<char>& buffer, bool at_end) {
+  buffer.resize(kPiece);
+  const uint64_t before = place_;
+  const size_t count = log_->read(place_, buffer.data(), kPiece);
+  if (place_ != before) {
+    skipped_ += place_ - before;
+    unfinished_ = 0;
   }
-  if (passed == 0 && (text.size() == kPiece || at_end)) {
-    passed = text.size() == kPiece ? whole_characters(text) : text.size();
-    sink(text.substr(0, passed));
-  }
-  offset_ += passed;
-  return passed;
+  const std::string_view text(buffer.data(), count);
+  size_t passed = text.substr(std::min(unfinished_, count)).rfind('\n');
+  passed = passed == text.npos ? 0 : unfinished_ + passed + 1;
+  if (passed == 0 && count == kPiece)
+    passed = whole_characters(text);
+  else if (passed == 0 && at_end)
+    passed = count;
+  place_ += passed;
+  unfinished_ = passed == 0 ? count : 0;
+  return text.substr(0, passed);
 }
 
 }  // namespace megalaunch

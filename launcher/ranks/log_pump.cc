@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <list>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "env/unique_fd.h"
+#include "launcher/ranks/line_collapser.h"
 #include "launcher/ranks/log_cursor.h"
 
 namespace megalaunch {
@@ -38,10 +40,13 @@ struct LogPump::State {
   State(int out_fd, int err_fd, Observer watcher)
       : console(out_fd, err_fd), observer(std::move(watcher)) {}
 
+  using Stream = Console::Stream;
+
   // --- shared, under `mutex`
   std::mutex mutex;
   std::vector<Followed> added;
   std::string messages;
+  std::string remote[2];  ///< lines of other nodes, by stream
   bool sources_ended = false;
   bool finishing = false;
   bool status_changed = false;
@@ -53,6 +58,10 @@ struct LogPump::State {
   Observer observer;
   std::list<Followed> followed;  // the pump thread's
   uint64_t not_shown = 0;  // the pump thread's: bytes that were not even offered to the console
+  std::vector<char> buffer;
+  LineCollapser collapser{[this](Stream stream, std::string_view prefix, std::string_view line) {
+    show(stream, prefix, line);
+  }};
   std::thread thread;
 
   void wake_up() {
@@ -68,26 +77,51 @@ struct LogPump::State {
 
   void run() {
     for (bool last_round = false; !last_round;) {
-      std::string lines;
-      last_round = take_orders(lines);
+      Orders orders = take_orders();
+      last_round = orders.finishing;
       pump_all();
+      if (orders.sources_ended || last_round) collapser.flush();
+      for (const Stream stream : {Stream::kOut, Stream::kErr})
+        console.write(stream, {}, orders.remote[static_cast<size_t>(stream)]);
       // After the logs: what the launcher says is about lines that are on disk by now.
-      if (!lines.empty()) console.write(Console::Stream::kErr, {}, lines);
+      if (!orders.messages.empty()) collapser.flush();
+      console.write(Stream::kErr, {}, orders.messages);
       console.flush();
       if (!last_round) wait();
     }
   }
 
-  /// Moves what other threads left for us into our own state. True: this is the last round.
-  bool take_orders(std::string& lines) {
+  struct Orders {
+    std::string messages;
+    std::string remote[2];
+    bool sources_ended = false;
+    bool finishing = false;
+  };
+
+  /// Moves what other threads left for us into our own state.
+  Orders take_orders() {
+    Orders orders;
     const std::lock_guard lock(mutex);
-    if (std::exchange(sources_ended, false))
+    orders.sources_ended = std::exchange(sources_ended, false);
+    orders.finishing = finishing;
+    if (orders.sources_ended)
       for (Followed& each : followed) each.ended = true;
-    for (Followed& fresh : added) followed.push_back(std::move(fresh));
-    added.clear();
-    lines.swap(messages);
+    if (orders.sources_ended || !added.empty()) {
+      for (Followed& fresh : added) followed.push_back(std::move(fresh));
+      added.clear();
+      count_collapsed_ranks();
+    }
+    orders.messages.swap(messages);
+    for (size_t i = 0; i < 2; ++i) orders.remote[i].swap(remote[i]);
     if (std::exchange(status_changed, false)) console.set_status(std::exchange(status, {}));
-    return finishing;
+    return orders;
+  }
+
+  void count_collapsed_ranks() {
+    std::set<int> ranks;
+    for (const Followed& each : followed)
+      if (each.source.collapsed && !each.ended) ranks.insert(each.source.rank);
+    collapser.expect(ranks.size());
   }
 
   void pump_all() {
@@ -126,35 +160,60 @@ struct LogPump::State {
     followed.clear();
   }
 
+  /// What is not shown any more is only counted.
+  void show(Stream stream, std::string_view prefix, std::string_view lines) {
+    if (console.given_up())
+      not_shown += lines.size();
+    else
+      console.write(stream, prefix, lines);
+  }
+
+  /// The next lines of one source. False: there are none.
   bool pump(Followed& each) {
-    const auto show = [&](std::string_view line) {
-      const bool complete = line.ends_with('\n');
-      if (each.source.on_console && !console.given_up()) {
-        console.write(each.source.stream, each.source.prefix, line);
-        if (!complete) console.write(each.source.stream, {}, "\n");
-      } else if (each.source.on_console) {
-        not_shown += line.size();
-      }
-      if (each.source.also) each.source.also(line);
-      if (complete) line.remove_suffix(1);
-      if (observer) observer(each.source, line);
-    };
-    return each.cursor.read(show, each.ended) > 0;
+    const Source& source = each.source;
+    const std::string_view lines = each.cursor.read(buffer, each.ended);
+    if (const uint64_t skipped = each.cursor.take_skipped(); skipped > 0 && source.on_console)
+      show(source.stream, source.prefix,
+           fmt::format("[... {} bytes left out: the log's cap dropped them before the console took "
+                       "them]",
+                       skipped));
+    if (source.on_console && !source.collapsed) show(source.stream, source.prefix, lines);
+    if (!observer && !source.also && !source.collapsed) return !lines.empty();
+    const auto now = std::chrono::steady_clock::now();
+    for (std::string_view rest = lines; !rest.empty();) {
+      const size_t newline = rest.find('\n');
+      std::string_view line = rest.substr(0, newline == rest.npos ? newline : newline + 1);
+      rest.remove_prefix(line.size());
+      if (source.on_console && source.collapsed)
+        collapser.add(source.node, source.rank, source.stream, line, now);
+      if (source.also) source.also(line);
+      if (newline != rest.npos) line.remove_suffix(1);
+      if (observer) observer(source, line);
+    }
+    return !lines.empty();
   }
 
   void wait() {
     pollfd waiting[2] = {{wake.get(), POLLIN, 0}, {notify.get(), POLLIN, 0}};
-    const bool by_timer = !notify && !followed.empty();
-    const int ready =
-        ::poll(waiting, notify ? 2 : 1, by_timer ? static_cast<int>(kPollInterval.count()) : -1);
+    const int ready = ::poll(waiting, notify ? 2 : 1, patience());
     if (ready > 0 && (waiting[1].revents & POLLIN) != 0 && waiting[0].revents == 0) {
       // Only log lines: let more of them come, unless there is an order.
       pump_all();
       console.flush();
       ::poll(waiting, 1, static_cast<int>(kGather.count()));
     }
+    collapser.tick(std::chrono::steady_clock::now());
     drain(wake.get());
     if (notify) drain(notify.get());
+  }
+
+  /// Milliseconds until something is due without anybody's word; -1: nothing is.
+  int patience() const {
+    const milliseconds longest = notify || followed.empty() ? milliseconds(-1) : kPollInterval;
+    const auto due = collapser.deadline();
+    if (!due) return static_cast<int>(longest.count());
+    const auto left = std::chrono::ceil<milliseconds>(*due - std::chrono::steady_clock::now());
+    return static_cast<int>(std::max(left, milliseconds(0)).count());
   }
 };
 
@@ -168,8 +227,11 @@ LogPump::~LogPump() {
 }
 
 Status LogPump::follow(Source source) {
-  auto cursor = LogCursor::open(source.path);
-  if (!cursor) return fail(std::move(cursor).error());
+  if (!source.log) {
+    auto log = RankLog::open(source.path);
+    if (!log) return fail(std::move(log).error());
+    source.log = std::move(*log);
+  }
   // A file that cannot be watched (the limit of watches) is still read at each wake-up and at its
   // end.
   const int watch = state_->notify
@@ -177,7 +239,8 @@ Status LogPump::follow(Source source) {
                         : -1;
   {
     const std::lock_guard lock(state_->mutex);
-    state_->added.push_back({std::move(source), std::move(*cursor), watch, false});
+    LogCursor cursor(source.log);
+    state_->added.push_back({std::move(source), std::move(cursor), watch, false});
   }
   state_->wake_up();
   return {};
@@ -199,6 +262,17 @@ void LogPump::message(std::string_view line) {
     state_->messages.append(line).append(1, '\n');
   }
   state_->wake_up();
+}
+
+bool LogPump::show(Console::Stream stream, std::string_view prefix, std::string_view line) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    std::string& pending = state_->remote[static_cast<size_t>(stream)];
+    if (pending.size() > kMaxPendingMessages) return false;
+    pending.append(prefix).append(line).append(1, '\n');
+  }
+  state_->wake_up();
+  return true;
 }
 
 void LogPump::set_status(std::string line) {

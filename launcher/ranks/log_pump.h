@@ -9,6 +9,7 @@
 #include "env/clock.h"
 #include "env/result.h"
 #include "launcher/ranks/console.h"
+#include "launcher/ranks/rank_log.h"
 
 namespace megalaunch {
 
@@ -20,11 +21,14 @@ namespace megalaunch {
 class LogPump {
  public:
   struct Source {
-    std::filesystem::path path;  ///< must exist
+    std::filesystem::path path;          ///< must exist
+    std::shared_ptr<const RankLog> log;  ///< at this path; null: opened by follow()
     Console::Stream stream = Console::Stream::kOut;
     std::string prefix;      ///< in front of each line on the console
     bool on_console = true;  ///< otherwise its lines only go to the observer
-    int rank = 0;            ///< global rank, for the observer
+    bool collapsed = false;  ///< the same line of several sources of a node is shown once
+    int node = 0;            ///< for collapsed lines, in place of the prefix
+    int rank = 0;            ///< global rank
     /// Sees each of its lines too, with its newline, on the pump's thread; may be null.
     std::function<void(std::string_view line)> also;
   };
@@ -42,6 +46,9 @@ class LogPump {
   /// One line of the launcher's own, to stderr, in order with what is shown. Drops when a stuck
   /// console has let 1 MiB pile up.
   void message(std::string_view line);
+  /// One line of a rank of another node, without newline. False when a slow console has let 1 MiB
+  /// pile up: dropped.
+  bool show(Console::Stream stream, std::string_view prefix, std::string_view line);
   /// The status line; see Console.
   void set_status(std::string line);
   /// Columns of the terminal; 0 without one.

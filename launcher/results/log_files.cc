@@ -17,10 +17,19 @@ constexpr int kMaxDepth = 6;
 constexpr std::size_t kMaxFiles = 100'000;
 constexpr std::time_t kSameStart = 120;  // seconds between the clocks of nodes that start one run
 
+/// N of "stdout.log.N", an older part of a log with a cap; 0 for other files.
+int part_number(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  int number = 0;
+  if (path.stem().extension() == ".log" && extension.size() > 1)
+    std::from_chars(extension.data() + 1, extension.data() + extension.size(), number);
+  return number;
+}
+
 bool is_log(const fs::path& path) {
   static const std::set<std::string> kExtensions{".log", ".txt", ".out", ".output", ".err", ""};
   const std::string extension = path.extension().string();
-  return kExtensions.contains(extension);
+  return kExtensions.contains(extension) || part_number(path) > 0;
 }
 
 constexpr std::size_t kTimeLength = 15;
@@ -64,7 +73,9 @@ std::optional<fs::path> torchrun_directory(const fs::path& path) {
 
 void order(RunFiles& run) {
   std::ranges::sort(run.logs, {}, [](const fs::path& path) {
-    return std::tuple(generation_of_path(path), path);
+    const int part = part_number(path);
+    return std::tuple(generation_of_path(path), part > 0 ? path.parent_path() / path.stem() : path,
+                      -part);
   });
 }
 

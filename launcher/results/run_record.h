@@ -8,7 +8,7 @@
 
 #include "env/clock.h"
 #include "env/result.h"
-#include "launcher/results/model_size.h"
+#include "launcher/megatron/model_size.h"
 
 namespace megalaunch {
 

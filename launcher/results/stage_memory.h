@@ -7,11 +7,10 @@
 
 namespace megalaunch {
 
-/// What a GPU of each pipeline stage should need, in MiB, first stage first: weights, optimizer,
-/// activations in flight and a fixed cost that was fitted to 30 measured runs (24 of them within 5
-/// %, the worst 19 % too high). For distributed optimizer, flash attention, bf16 or fp8, sequence
-/// parallel where TP > 1. Nothing when a size that it takes is not known, or for activation
-/// offload. Good for telling stages apart, not for planning.
+/// What a GPU of each pipeline stage of a run should have needed, in MiB, first stage first (24 of
+/// the 30 measured runs are within 5 %, the worst 19 % too high). For distributed optimizer, bf16 or
+/// fp8. Nothing when a size that it takes is not known, or for activation offload. Good for telling
+/// stages apart, not for planning.
 std::optional<std::vector<double>> expected_stage_memory_mib(const RunRecord& record);
 
 }  // namespace megalaunch

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """What a launcher's logging costs: ranks write Megatron's lines as fast as they can; files and console get all of it.
 
-Also a single rank with 1 GB, and lines of 10 MB. The console is a pipe that is read without delay, and what arrives is counted.
+Also a single rank with 1 GB, lines of 10 MB, bytes that are no text, progress bars, characters cut by any read, and how often the
+agent wakes for 64 ranks that write a line a second. The console is a pipe that is read without delay, and what arrives is counted.
 """
 
+import random
+import re
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import launch_common as common
 
@@ -55,25 +59,73 @@ def measure(launcher, ranks, data):
             run.end()
 
 
+def wake_ups(pid):
+    """How often the threads of a process have waited and gone on."""
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        try:
+            total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[1])
+        except OSError:
+            continue
+    return total
+
+
+def measure_idle(launcher, ranks, seconds):
+    """Wake-ups and CPU milliseconds of the agent in a second in which each rank writes one line."""
+    script = 'date +%s%N >"$OUT/start.$RANK"; while [ ! -e "$OUT/stop" ]; do echo "a line of rank $RANK"; sleep 1; done'
+    with common.Folder() as folder:
+        run = common.Run(launcher, script, ranks, folder, stdout=subprocess.PIPE)
+        try:
+            Reader(run.agents[0].stdout)
+            common.wait_until(lambda: len(common.read_stamps(folder)) == ranks, 300, "all ranks", run)
+            time.sleep(2)
+            pid = run.agents[0].pid
+            before, cpu, begin = wake_ups(pid), common.cpu_seconds(pid), time.monotonic()
+            time.sleep(seconds)
+            passed = time.monotonic() - begin
+            woken, burnt = wake_ups(pid) - before, common.cpu_seconds(pid) - cpu
+            (folder / "stop").touch()
+            run.agents[0].wait()
+            run.check()
+            return woken / passed, 1000 * burnt / passed
+        finally:
+            run.end()
+
+
+def cases_of(usual, ranks, once):
+    yield f"{ranks} ranks, {len(usual) / 1e6:.0f} MB each", ranks, usual
+    if once:
+        return
+    yield "1 rank, 1 GB", 1, usual * (1_000_000_000 // len(usual))
+    yield "2 ranks, lines of 10 MB", 2, (b"x" * 10_000_000 + b"\n") * 5
+    yield "1 rank, one line of 10 MB without end", 1, b"x" * 10_000_000
+    yield "8 ranks, bytes that are no text, 10 MB each", 8, random.Random(1).randbytes(10_000_000)
+    bar = "".join(f"\r{i / 10:5.1f}%|{'█' * (i // 20):50}| {i}/1000" for i in range(1000)).encode() + b"\n"
+    yield "8 ranks, progress bars, 10 MB each", 8, bar * (10_000_000 // len(bar))
+    yield "8 ranks, characters of 2 to 4 bytes, 10 MB each", 8, ("损失函数 ä 😀 " * 21 + "\n").encode() * 25_000
+
+
 def main():
     args = common.arguments(__doc__, ranks=(8, "ranks"), megabytes=(50, "per rank"))
     launchers = common.launchers(args)
+    names = [launcher.name for launcher in launchers]
     size = (1 if args.once else args.megabytes) * 1_000_000
     text = "".join(LINE.format(i) for i in range(1000)).encode()
     usual = (text * (size // len(text) + 1))[:size]
     usual = usual[:usual.rindex(b"\n") + 1]
-    cases = [(f"{args.ranks} ranks, {size / 1e6:.0f} MB each", args.ranks, usual)]
-    if not args.once:
-        cases += [("1 rank, 1 GB", 1, usual * (1_000_000_000 // len(usual))),
-                  ("2 ranks, lines of 10 MB", 2, (b"x" * 10_000_000 + b"\n") * 5)]
-    for label, ranks, data in cases:
+    for label, ranks, data in cases_of(usual, args.ranks, args.once):
         rows = [measure(launcher, ranks, data) for launcher in launchers]
-        expected = data.count(b"\n") * ranks
+        expected = (data.count(b"\n") + (not data.endswith(b"\n"))) * ranks
         common.print_table(
-            label, [launcher.name for launcher in launchers],
+            label, names,
             [("console and files", "MB/s", [len(data) * ranks / 1e6 / row[0] for row in rows]),
              ("agent's CPU per GB", "s", [row[1] / (len(data) * ranks / 1e9) for row in rows]),
              ("lines on the console", "% of all", [100 * row[2] / expected for row in rows])])
+    ranks, seconds = (2, 1) if args.once else (64, 10)
+    rows = [measure_idle(launcher, ranks, seconds) for launcher in launchers]
+    common.print_table(f"{ranks} ranks, a line a second each", names,
+                       [("agent's wake-ups", "per second", [row[0] for row in rows]),
+                        ("agent's CPU", "ms per second", [row[1] for row in rows])])
 
 
 if __name__ == "__main__":

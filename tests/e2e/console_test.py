@@ -78,6 +78,31 @@ class Console(case.GangTest):
         self.assertTrue(any(line.endswith("end") for line in gang.agents[0].lines("stdout")))
         self.assertEqual(sum(line.count("a") for line in gang.agents[0].lines("stdout")), 3_000_000)
 
+    def test_collapsed_shows_the_same_line_of_several_ranks_once(self):
+        gang = self.run_gang({"command": case.sh("echo same; echo own $RANK"), "logs": {"console": "collapsed"}}, nodes=1, ranks=8)
+        self.assertEqual(set(self.codes.values()), {0}, gang.text())
+        shown = [line for line in gang.agents[0].lines("stdout") if line.endswith(" same")]
+        ranks = [rank for line in shown for rank in self.ranks_of(line)]
+        self.assertEqual(sorted(ranks), list(range(8)))  # on a slow machine some may come too late for one line
+        for rank in range(8):
+            self.assertIn(f"[0:{rank}] own {rank}", gang.agents[0].lines("stdout"))
+
+    @staticmethod
+    def ranks_of(line):
+        for part in re.match(r"\[0:([0-9,-]+)\]", line)[1].split(","):
+            first, _, last = part.partition("-")
+            yield from range(int(first), int(last or first) + 1)
+
+    def test_node_0_shows_chosen_ranks_of_other_nodes(self):
+        go = self.folder / "go"
+        wait = f"until [ -e {go} ]; do sleep 0.1; done"
+        gang = self.gang({"command": case.sh(f"echo hello from $RANK; {wait}"), "logs": {"node_0_shows": [-1]}}, nodes=2, ranks=2)
+        gang.start_all()
+        gang.agents[0].wait_for(r"^\[1:3\] hello from 3$", timeout=60)
+        go.touch()
+        self.assert_codes(gang, 0)
+        self.assertFalse([line for line in gang.agents[0].lines() if line.startswith("[1:2]")])
+
     def test_a_line_is_shown_while_the_rank_goes_on(self):
         gang = self.gang({"command": case.sh("echo early; exec sleep 1000")}, nodes=1, ranks=1)
         agent = gang.start(0)

@@ -46,6 +46,10 @@ class AgentTest : public testing::Test {
     options.log_dir = dir_.path() / "logs";
     options.heartbeat_timeout = heartbeat_;
     options.make_command = make_command_;
+    options.show = [this](Console::Stream, std::string_view prefix, std::string_view line) {
+      shown_ += fmt::format("{}{}\n", prefix, line);
+      return true;
+    };
     options.coordinator.nodes = nodes;
     options.coordinator.join_timeout = join_timeout_;
     options.coordinator.grace = 5s;
@@ -79,6 +83,8 @@ class AgentTest : public testing::Test {
     options.environment.set("PATH", "/usr/bin:/bin");
     options.marker = marker(node);
     options.prepare = prepare_;
+    options.node_0_shows = [this](int rank, int) { return rank == node_0_shows_; };
+    options.log_cap = log_cap_;
     codes_.resize(std::max(codes_.size(), static_cast<size_t>(node) + 1));
     agents_.push_back(std::make_unique<Agent>(
         context_, reaper_, clock_, log_, pump_, std::move(options),
@@ -127,6 +133,9 @@ class AgentTest : public testing::Test {
   milliseconds join_timeout_{20'000};
   decltype(Agent::Options::prepare) prepare_;
   decltype(Leader::Options::make_command) make_command_;
+  int node_0_shows_ = -1;
+  LogCap log_cap_;
+  std::string shown_;  ///< by node 0, of other nodes
   uint16_t port_ = 0;
   std::unique_ptr<Leader> leader_;
   std::vector<std::unique_ptr<Agent>> agents_;
@@ -145,6 +154,45 @@ TEST_F(AgentTest, AJobOfTwoNodesSucceeds) {
   EXPECT_EQ(read_file(folder(0) / "rank.0"), "0/3 0/1 0 0\n");
   EXPECT_EQ(read_file(folder(1) / "rank.0"), "1/3 0/2 1 0\n");
   EXPECT_EQ(read_file(folder(1) / "rank.1"), "2/3 1/2 1 0\n");
+}
+
+TEST_F(AgentTest, Node0ShowsChosenRanksOfOtherNodes) {
+  node_0_shows_ = 2;
+  lead(2);
+  add(0, "echo of node 0; until [ -e ../go ]; do sleep 0.05; done");
+  add(1, "echo hello of $RANK; until [ -e ../go ]; do sleep 0.05; done", 2);
+  EXPECT_TRUE(until([&] { return shown_ == "[1:2] hello of 2\n"; })) << shown_;
+  dir_.write("go", "");
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(AgentTest, ARankThatFloodsNode0IsCutShortAndTheJobGoesOn) {
+  node_0_shows_ = 1;
+  heartbeat_ = 2000ms;
+  lead(2);
+  const std::string wait = "until [ -e ../go ]; do sleep 0.05; done";
+  add(0, wait);
+  add(1, "yes 'a line that is printed without end' | head -n 300000; " + wait);
+  EXPECT_TRUE(until([&] { return shown_.find("lines of rank 1 left out]") != shown_.npos; }));
+  EXPECT_LT(shown_.size(), 2u << 20);
+  dir_.write("go", "");
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(AgentTest, WhatTheCapOfALogDroppedIsSaidAndInTheJournal) {
+  log_cap_ = {1 << 20, 0};
+  lead(2);
+  add(0, "true");
+  // It waits until its log is cut.
+  add(1,
+      "log=$(readlink /proc/$$/fd/1); "
+      "yes some text | head -n 1000000; "
+      "until [ $(du -k $log | cut -f 1) -lt 1000 ]; do sleep 0.05; done");
+  EXPECT_EQ(end(), 0);
+  EXPECT_THAT(log_text_, HasSubstr("the caps of its log files dropped"));
+  EXPECT_THAT(read_file(dir_.path() / "logs" / leader_->identity().run_id / "events.jsonl"),
+              testing::ContainsRegex("node 1.*generation 0: the caps of its log files dropped "
+                                     "[1-9][0-9]* lines.*logs_dropped"));
 }
 
 TEST_F(AgentTest, TheFailedRanksCodeIsEverybodysAndItsPeersAreStopped) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "launcher/gang/failure_report.h"
@@ -52,6 +53,26 @@ TEST(FinishedLogs, TorchrunsDirectoriesOfSeveralNodesAreOneRun) {
   EXPECT_EQ(first.path, dir.path() / "job_e5f6g7h8/attempt_0/1/stderr.log");
   EXPECT_EQ(first.finding.line, 3U);
   EXPECT_THAT(found.verdict.victims, SizeIs(3));
+}
+
+TEST(FinishedLogs, TheCauseMayBeInAnOlderPartOfALogWithACap) {
+  const TempDir dir;
+  dir.write("attempt_0/0/0/stderr.log.1", kOom);
+  dir.write("attempt_0/0/0/stderr.log", "warning: still here\n");
+  const Diagnosis found = diagnosis_of({dir.path()});
+  EXPECT_EQ(found.verdict.kind, CauseKind::kOutOfMemory);
+  EXPECT_EQ(found.ranks[*found.verdict.first].path, dir.path() / "attempt_0/0/0/stderr.log.1");
+}
+
+TEST(FinishedLogs, AHoleAtTheBeginningOfALogIsPassedOver) {
+  const TempDir dir;
+  const auto path = dir.write("attempt_0/0/0/stderr.log", kOom);
+  std::filesystem::resize_file(path, 0);
+  std::filesystem::resize_file(path, 1 << 20);
+  std::ofstream(path, std::ios::app) << kOom;
+  const Diagnosis found = diagnosis_of({dir.path()});
+  EXPECT_EQ(found.verdict.kind, CauseKind::kOutOfMemory);
+  EXPECT_EQ(found.ranks[*found.verdict.first].finding.line, 3U);
 }
 
 TEST(FinishedLogs, FilesWrittenAtTheSameTimeAreToldApartByWhatTheySay) {

@@ -69,6 +69,8 @@ TEST(Message, OrdersSurviveTheWire) {
   EXPECT_EQ(std::get<StopOrder>(*stop).reason, "why");
   EXPECT_EQ(std::get<TellOrder>(*order_from_json(again(Order(TellOrder{"a\nb"})))).text, "a\nb");
   EXPECT_TRUE(std::get<PrepareOrder>(*order_from_json(again(Order(PrepareOrder{true})))).first);
+  EXPECT_TRUE(std::holds_alternative<LinesShownOrder>(
+      *order_from_json(again(Order(LinesShownOrder{})))));
   const auto end = order_from_json(again(Order(EndOrder{144, "spent"})));
   EXPECT_EQ(std::get<EndOrder>(*end).exit_code, 144);
 }
@@ -91,6 +93,10 @@ TEST(Message, NewsSurviveTheWire) {
   EXPECT_EQ(std::get<StoppedNews>(*stopped).evidence.size(), 2u);
   EXPECT_TRUE(std::holds_alternative<PreparedNews>(*news_from_json(again(News(PreparedNews{})))));
   EXPECT_EQ(std::get<InterruptedNews>(*news_from_json(again(News(InterruptedNews{2})))).signal, 2);
+  const LinesNews sent{{{9, true, "text", 0}, {9, false, "", 123}}};
+  const auto lines = news_from_json(again(News(sent)));
+  ASSERT_TRUE(lines);
+  EXPECT_EQ(std::get<LinesNews>(*lines).lines, sent.lines);
 }
 
 TEST(Message, ANoticeSurvivesTheWire) {
@@ -128,7 +134,8 @@ TEST(Message, EveryFieldIsNeeded) {
        {Order(StartOrder{}), Order(StopOrder{}), Order(TellOrder{}), Order(EndOrder{})})
     refuses_without_any_field(to_json(order), order_from_json);
   for (const News& news : {News(StartedNews{}), News(FailedNews{}), News(StoppedNews{}),
-                           News(SucceededNews{}), News(InterruptedNews{}), News(NoticeNews{})})
+                           News(SucceededNews{}), News(InterruptedNews{}), News(NoticeNews{}),
+                           News(LinesNews{})})
     refuses_without_any_field(to_json(news), news_from_json);
 }
 

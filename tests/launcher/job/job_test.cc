@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "launcher/job/section.h"
 #include "tests/lib/temp_dir.h"
 
 namespace megalaunch {
@@ -116,6 +117,36 @@ TEST(JobFile, AllErrorsAreFoundAtOnce) {
                   HasSubstr("restart.max: -1 is too small"),
                   HasSubstr("restart.grace: 'soon' is not a time"),
                   HasSubstr("logs.console: 'loud' is none of all, errors, collapsed, none")));
+}
+
+TEST(JobFile, LogsMayHaveACapAndNode0MayShowOthersRanks) {
+  const Job job = good(kMinimal +
+                         "logs: {max_size: 1GiB, keep: 5, node_0_shows: [8, -1], console: "
+                         "collapsed}\n");
+  EXPECT_EQ(job.logs.max_size, 1U << 30);
+  EXPECT_EQ(job.logs.keep, 5);
+  EXPECT_EQ(job.logs.console, Job::Logs::Console::kCollapsed);
+  EXPECT_THAT(job.logs.node_0_shows, ElementsAre(8, -1));
+  EXPECT_EQ(good(kMinimal).logs.max_size, 0U);
+}
+
+TEST(JobFile, ACapThatMakesNoSenseIsAnError) {
+  EXPECT_THAT(errors(kMinimal + "logs: {max_size: 10}\n"),
+              ElementsAre(HasSubstr("logs.max_size: '10' is not a size")));
+  EXPECT_THAT(errors(kMinimal + "logs: {max_size: 64KiB}\n"),
+              ElementsAre(HasSubstr("1MiB at least")));
+  EXPECT_THAT(errors(kMinimal + "logs: {keep: 2}\n"),
+              ElementsAre(HasSubstr("says nothing without 'max_size'")));
+  EXPECT_THAT(errors(kMinimal + "logs: {node_0_shows: [x]}\n"),
+              ElementsAre(HasSubstr("'x' is not a rank")));
+}
+
+TEST(ParseSize, ReadsBinaryAndDecimalUnits) {
+  EXPECT_EQ(parse_size("64KiB"), 65536U);
+  EXPECT_EQ(parse_size("500MB"), 500'000'000U);
+  EXPECT_EQ(parse_size("2TiB"), 2ULL << 40);
+  for (const char* bad : {"", "5", "5G", "GiB", "-1GiB", "1.5GiB", "1 GiB", "99999999TiB"})
+    EXPECT_EQ(parse_size(bad), std::nullopt) << bad;
 }
 
 TEST(JobFile, ACommandAsTextSaysToWriteAList) {

@@ -218,10 +218,10 @@ TEST_F(LogPumpTest, WithAnObserverTheDroppedLinesAreCountedAndStillObserved) {
   auto& pump = pump_into_pipe([&](const LogPump::Source&, std::string_view) { ++seen; });
   ASSERT_TRUE(pump.follow(source("a")));
   std::string text;
-  for (int i = 0; i < 20'000; ++i) text += "0123456789\n";
+  for (int i = 0; i < 200'000; ++i) text += "0123456789\n";
   append("a", text);
   const uint64_t dropped = pump.finish(100ms);
-  EXPECT_EQ(seen, 20'000);
+  EXPECT_EQ(seen, 200'000);
   collector_.emplace(std::move(read_end_));
   EXPECT_EQ(rest().size() + dropped, text.size());
 }
@@ -262,6 +262,46 @@ TEST_F(LogPumpTest, OnlyTheObserverSeesWhatIsNotForTheConsole) {
   append("a", "one\ntwo");
   EXPECT_EQ(finish_and_read(), "");
   EXPECT_THAT(seen, ElementsAre("7:one", "7:two"));
+}
+
+TEST_F(LogPumpTest, CollapsedLinesAreShownOnceAndNoneIsLostAtTheEnd) {
+  auto& pump = pump_into_pipe();
+  collector_.emplace(std::move(read_end_));
+  const std::vector<std::string> names{"0", "1", "2", "3"};
+  for (const std::string& name : names) {
+    auto from = source(name);
+    from.collapsed = true;
+    from.node = 5;
+    from.rank = std::stoi(name);
+    append(name, "same\n");
+    if (name != "0") append(name, "most\n");
+    append(name, "own " + name + "\nunfinished");
+    ASSERT_TRUE(pump.follow(std::move(from)));
+  }
+  const auto lines = lines_of(finish_and_read());
+  std::map<std::string, int> ranks;  // a slow machine may show a line in two groups
+  for (const std::string& line : lines) {
+    ASSERT_EQ(line.substr(0, 3), "[5:") << line;
+    const size_t end = line.find("] ");
+    const std::string who = line.substr(3, end - 3);
+    for (size_t i = 0; i < who.size(); i += 2)
+      ranks[line.substr(end + 2)] += i + 1 < who.size() && who[i + 1] == '-' ? who[i + 2] - who[i] : 1;
+  }
+  EXPECT_EQ(ranks["same"], 4);
+  EXPECT_EQ(ranks["most"], 3);
+  EXPECT_EQ(ranks["own 2"], 1);
+  EXPECT_EQ(ranks["unfinished"], 4);
+}
+
+TEST_F(LogPumpTest, LinesOfOtherNodesAreBoundedBehindAStuckConsole) {
+  auto& pump = pump_into_pipe();  // nobody reads
+  const std::string line(999, 'x');
+  int taken = 0;
+  while (taken < 10'000 && pump.show(Stream::kOut, "[1:9] ", line)) ++taken;
+  EXPECT_LT(taken, 5'000);
+  pump.finish(100ms);
+  collector_.emplace(std::move(read_end_));
+  EXPECT_THAT(rest(), testing::StartsWith("[1:9] xxx"));
 }
 
 TEST_F(LogPumpTest, AFileThatIsNotThereIsAnError) {

@@ -29,6 +29,16 @@ TEST(LogFiles, ADirectoryWithARecordOwnsAllLogsBelowIt) {
   EXPECT_TRUE(runs[1].logs.empty());
 }
 
+TEST(LogFiles, OlderPartsOfALogComeBeforeIt) {
+  const auto runs = group_run_files(
+      "/l", {"/l/run.json", "/l/0/stdout.log", "/l/0/stdout.log.1", "/l/0/stdout.log.10",
+             "/l/0/stdout.log.2", "/l/0/error.json", "/l/0/core.123", "/l/1/stdout.log"});
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_THAT(runs[0].logs,
+              ElementsAre("/l/0/stdout.log.10", "/l/0/stdout.log.2", "/l/0/stdout.log.1",
+                          "/l/0/stdout.log", "/l/1/stdout.log"));
+}
+
 TEST(LogFiles, TheSearchedDirectoryItselfMayBeTheRun) {
   const auto runs = group_run_files("/l/a", {"/l/a/run.json", "/l/a/rank_0.log"});
   ASSERT_THAT(names(runs), ElementsAre("."));

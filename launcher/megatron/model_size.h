@@ -7,6 +7,8 @@
 
 namespace megalaunch {
 
+struct ModelPreset;
+
 /// The sizes of a dense transformer that decide how many floating-point operations an iteration
 /// takes.
 struct ModelSize {
@@ -25,6 +27,8 @@ struct ModelSize {
   double parameters() const;
 };
 
+ModelSize size_of(const ModelPreset& preset);
+
 /// How a version of the training program counts the attention: Megatron-Core up to 0.11 the full
 /// square, from 0.12 on the half that a causal mask leaves.
 enum class AttentionFlops { kSquare, kCausal };
@@ -37,14 +41,12 @@ double flops_per_iteration(const ModelSize& size, std::int64_t global_batch,
 
 /// A model that is known by name.
 struct KnownModel {
-  std::string_view name;  ///< as tables write it: "llama3.1-8B"
+  std::string name;  ///< as tables write it: "llama3.1-8B"
   ModelSize size;
 };
 
-/// The sizes of Llama 3.1 (8B, 70B) and Qwen 2.5 (0.5B to 72B). `name` may spell it as a preset
-/// ("llama3.1-8b"), a table
-/// ("qwen2.5-14B") or a run name ("llama3-1-70B") does. Null when unknown. The result lives as long
-/// as the program.
+/// The built-in preset of this name: as a preset ("llama3.1-8b"), a table ("qwen2.5-14B") or a run
+/// name ("llama3-1-70B") spells it. Null when unknown. The result lives as long as the program.
 const KnownModel* find_known_model(std::string_view name);
 /// The same by sizes, for logs that print sizes and no name; the vocabulary need not match.
 const KnownModel* find_known_model(const ModelSize& size);

@@ -1,26 +1,26 @@
-#include "launcher/results/model_size.h"
+#include "launcher/megatron/model_size.h"
 
 #include <algorithm>
-#include <array>
+#include <vector>
+
+#include "launcher/megatron/preset.h"
 
 namespace megalaunch {
 namespace {
 
-constexpr std::int64_t kLlamaVocabulary = 128256;
-constexpr std::int64_t kQwenSmallVocabulary = 151936;
-constexpr std::int64_t kQwenVocabulary = 152064;
-
-constexpr std::array kKnownModels{
-    KnownModel{"llama3.1-8B", {32, 4096, 14336, 32, 8, kLlamaVocabulary}},
-    KnownModel{"llama3.1-70B", {80, 8192, 28672, 64, 8, kLlamaVocabulary}},
-    KnownModel{"qwen2.5-0.5B", {24, 896, 4864, 14, 2, kQwenSmallVocabulary}},
-    KnownModel{"qwen2.5-1.5B", {28, 1536, 8960, 12, 2, kQwenSmallVocabulary}},
-    KnownModel{"qwen2.5-3B", {36, 2048, 11008, 16, 2, kQwenSmallVocabulary}},
-    KnownModel{"qwen2.5-7B", {28, 3584, 18944, 28, 4, kQwenVocabulary}},
-    KnownModel{"qwen2.5-14B", {48, 5120, 13824, 40, 8, kQwenVocabulary}},
-    KnownModel{"qwen2.5-32B", {64, 5120, 27648, 40, 8, kQwenVocabulary}},
-    KnownModel{"qwen2.5-72B", {80, 8192, 29568, 64, 8, kQwenVocabulary}},
-};
+/// The presets that have sizes, named as tables do: with the size as a script spells it.
+const std::vector<KnownModel>& known_models() {
+  static const std::vector<KnownModel> models = [] {
+    std::vector<KnownModel> all;
+    for (const ModelPreset& preset : built_in_presets()) {
+      if (preset.layers == 0) continue;
+      const std::string family = preset.name.substr(0, preset.name.rfind('-') + 1);
+      all.push_back({family + preset.size, size_of(preset)});
+    }
+    return all;
+  }();
+  return models;
+}
 
 /// "llama3-1-8B", "llama3.1-8b" and "Llama3_1-8B" are one name.
 std::string plain(std::string_view name) {
@@ -33,6 +33,11 @@ std::string plain(std::string_view name) {
 }
 
 }  // namespace
+
+ModelSize size_of(const ModelPreset& preset) {
+  return {preset.layers, preset.hidden, preset.ffn, preset.heads, preset.query_groups,
+          preset.vocabulary};
+}
 
 bool ModelSize::complete() const {
   return std::min({layers, hidden, ffn, heads, query_groups, vocabulary}) > 0;
@@ -63,17 +68,17 @@ double flops_per_iteration(const ModelSize& size, std::int64_t global_batch,
 const KnownModel* find_known_model(std::string_view name) {
   const std::string wanted = plain(name);
   const auto found = std::ranges::find_if(
-      kKnownModels, [&](const KnownModel& m) { return plain(m.name) == wanted; });
-  return found == kKnownModels.end() ? nullptr : &*found;
+      known_models(), [&](const KnownModel& m) { return plain(m.name) == wanted; });
+  return found == known_models().end() ? nullptr : &*found;
 }
 
 const KnownModel* find_known_model(const ModelSize& size) {
-  const auto found = std::ranges::find_if(kKnownModels, [&](const KnownModel& m) {
+  const auto found = std::ranges::find_if(known_models(), [&](const KnownModel& m) {
     ModelSize same_vocabulary = size;
     same_vocabulary.vocabulary = m.size.vocabulary;
     return same_vocabulary == m.size;
   });
-  return found == kKnownModels.end() ? nullptr : &*found;
+  return found == known_models().end() ? nullptr : &*found;
 }
 
 }  // namespace megalaunch
