@@ -61,6 +61,7 @@ struct CauseRule {
   bool stopping =
       false;  ///< how a rank also ends when it is stopped: a cause only when no rank has another
   bool before_training = false;  ///< its patterns count only in a log without training iterations
+  bool exceptions = false;       ///< speaks about every Python exception that no pattern knows
   bool certain = true;           ///< false: other causes look the same
   RetryHabit habit;              ///< the kind's, with what the rule overrides
   std::string advice;

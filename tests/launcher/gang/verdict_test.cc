@@ -133,8 +133,52 @@ TEST(Verdict, CodeThatATracebackQuotesIsNoMessage) {
       0, Exited{1}, 0,
       "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\n"
       "    raise OddError('CUDA out of memory')\n    ^^^^^^^^^^^^\nOddError: something else\n")};
-  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kUnknown);
+  EXPECT_EQ(decide(evidence, rules()).rule, "program-error");
   EXPECT_EQ(decide(evidence, rules()).text, "OddError: something else");
+  const std::vector boxed{
+      rank(0, Exited{1}, 0,
+           "╭── Traceback (most recent call last) ──╮\n│ /x/a.py:3 in f   │\n"
+           "│ ❱ 3 │ except torch.OutOfMemoryError: │\n╰──────╯\nOddError: something else\n")};
+  EXPECT_EQ(decide(boxed, rules()).text, "OddError: something else");
+  EXPECT_THAT(decide(boxed, rules()).lines, Contains(HasSubstr("/x/a.py:3")));
+}
+
+TEST(Verdict, WhatNcclGoesWithoutIsNoCause) {
+  const auto rule_of = [](std::string text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, "n1:7:7 [0] NCCL " + text)}, rules()).rule;
+  };
+  EXPECT_EQ(rule_of("INFO NET/Plugin: dlerror=x.so: cannot open shared object file\n"), "");
+  EXPECT_EQ(rule_of("INFO [Service thread] Connection closed by localRank 3\n"), "");
+  EXPECT_EQ(rule_of("WARN Net : Connection closed by remote peer\n"), "peer-lost");
+}
+
+TEST(Verdict, ASettingsNameIsNoCause) {
+  for (const char* line : {"  on_error ............ found nan in grad\n",
+                           "[2025-01-01] [INFO] [config.py:9:print]   on_error ... NaN loss\n"})
+    EXPECT_EQ(decide(std::vector{rank(0, Exited{1}, 0, line)}, rules()).kind, CauseKind::kUnknown);
+  EXPECT_EQ(decide(std::vector{rank(0, Exited{1}, 0, "found NaN in the loss ...\n")}, rules()).kind,
+            CauseKind::kNumeric);
+}
+
+TEST(Verdict, WhatALauncherSawCountsOnlyWhenTheRanksSayNothing) {
+  const std::string seen = "srun: error: n1: task 3: Exited with exit code 1\n";
+  const Verdict alone = decide(std::vector{rank(0, Exited{1}, 0, seen)}, rules());
+  EXPECT_EQ(alone.kind, CauseKind::kUnknown);
+  EXPECT_EQ(alone.rule, "launcher-saw-a-failure");
+  EXPECT_EQ(decide(std::vector{rank(0, Exited{1}, 0, seen + kReset)}, rules()).kind,
+            CauseKind::kStore);
+  EXPECT_EQ(decide(std::vector{rank(0, Exited{1}, 0, "OddError: x\n" + seen)}, rules()).text,
+            "OddError: x");
+  const std::vector evidence{rank(0, Exited{1}, 0, seen), rank(1, Exited{1}, 900, kOom)};
+  EXPECT_EQ(decide(evidence, rules()).first, 1U);
+}
+
+TEST(Verdict, AnAbortIsASymptomWhenOthersSayMoreAndACauseWhenNobodyDoes) {
+  const std::vector evidence{rank(0, Signaled{6, true}, 0), rank(1, Exited{1}, 900, kOom)};
+  EXPECT_EQ(decide(evidence, rules()).first, 1U);
+  EXPECT_EQ(decide(std::vector{rank(0, Signaled{6, true}, 0)}, rules()).kind, CauseKind::kSignal);
+  EXPECT_EQ(decide(std::vector{rank(0, Signaled{6, true}, 0, kWatchdog)}, rules()).kind,
+            CauseKind::kNetwork);
 }
 
 TEST(Verdict, AWarningIsNoCause) {
