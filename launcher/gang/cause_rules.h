@@ -56,8 +56,8 @@ struct CauseRule {
   bool victim = false;  ///< the usual symptom of a failure elsewhere: a cause only when nothing
                         ///< better is found
   bool weak = false;    ///< counts only when no other rule says anything about the rank
-  bool silent = false;  ///< an end without a word: does not count behind an exception in the same
-                        ///< log, whose tear-down it may be
+  bool silent = false;  ///< a crash: does not count in a log with an exception of its own, whose
+                        ///< tear-down it may be
   bool stopping =
       false;  ///< how a rank also ends when it is stopped: a cause only when no rank has another
   bool before_training = false;  ///< its patterns count only in a log without training iterations

@@ -146,6 +146,7 @@ bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
 Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> last_progress;
   std::optional<size_t> last_exception;
+  std::optional<size_t> last_own_exception;  // neither a symptom nor the echo of a crash
   std::vector<Match> matches;
   std::vector<size_t> ids;
   QuotedCode quoted;
@@ -159,11 +160,16 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
       matches.push_back({is_hint(rule), false, rule.weak, rule.victim, id, i});
     }
     if (is_progress(text)) last_progress = i;
-    if (is_exception(text)) last_exception = i;
+    if (!is_exception(text)) continue;
+    last_exception = i;
+    const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
+      return rules.rules()[id].victim || rules.rules()[id].silent;
+    });
+    if (!symptom) last_own_exception = i;
   }
   Finding finding;
   finding.made_progress = last_progress.has_value();
-  finding.raised = last_exception && (!last_progress || *last_exception > *last_progress);
+  finding.raised = last_own_exception && (!last_progress || *last_own_exception > *last_progress);
   if (finding.raised)
     std::erase_if(matches, [&](const Match& match) { return rules.rules()[match.rule].silent; });
   if (last_progress)
@@ -199,7 +205,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
 Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
   Finding best;
   bool progress = false;
-  bool raised = evidence.error_file && !evidence.error_file->message.empty();
+  bool raised = false;
   const auto consider = [&](Finding finding) {
     progress = progress || finding.made_progress;
     raised = raised || finding.raised;
@@ -213,6 +219,7 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
       finding.line = 1;
       finding.text = file.message;
     }
+    raised = !file.message.empty() && !finding.victim;
     if (!file.py_callstack.empty()) {
       finding.lines.clear();
       for (const LogLine& line : split_log(file.py_callstack))

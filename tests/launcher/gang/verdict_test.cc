@@ -217,6 +217,17 @@ TEST(Verdict, ACrashInTheTearDownOfAnExceptionIsNotTheCause) {
   }
 }
 
+TEST(Verdict, ACrashIsTheCauseBesideSymptomsAndNotBehindAnException) {
+  const std::string crash = "Fatal Python error: Segmentation fault\n";
+  const auto rule_of = [&](const std::string& text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, text)}, rules()).rule;
+  };
+  EXPECT_EQ(rule_of(kReset + crash), "crashed") << "another rank's symptom in the same log";
+  EXPECT_EQ(rule_of("OddError: x\n" + crash), "program-error");
+  EXPECT_EQ(rule_of("RuntimeError: DataLoader worker (pid 7) is killed by signal: Aborted.\n"),
+            "crashed");
+}
+
 TEST(Verdict, WhatWasSurvivedIsNoCause) {
   const std::vector evidence{rank(0, Exited{1}, 0,
                                   "FileNotFoundError: [Errno 2] No such file or directory: "
