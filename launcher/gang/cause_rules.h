@@ -55,7 +55,8 @@ struct CauseRule {
   std::vector<int> signals;
   bool victim = false;  ///< the usual symptom of a failure elsewhere: a cause only when nothing
                         ///< better is found
-  bool weak = false;    ///< counts only when no other rule says anything about the rank
+  bool weak = false;    ///< counts only when no other rule says anything about the rank, and only
+                        ///< behind its last training iteration
   bool silent = false;  ///< a crash: does not count in a log with an exception of its own, whose
                         ///< tear-down it may be
   bool stopping =

@@ -177,6 +177,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
                   [&](const Match& match) { return rules.rules()[match.rule].before_training; });
   for (Match& match : matches)
     match.before_progress = last_progress && match.index < *last_progress;
+  std::erase_if(matches, [](const Match& match) { return match.weak && match.before_progress; });
   const auto best =
       std::min_element(matches.begin(), matches.end(),
                        [](const Match& a, const Match& b) { return a.strength() < b.strength(); });

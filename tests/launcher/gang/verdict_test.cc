@@ -217,6 +217,17 @@ TEST(Verdict, ACrashInTheTearDownOfAnExceptionIsNotTheCause) {
   }
 }
 
+TEST(Verdict, TrainingThatEndsWithoutNumbersIsNumericUnlessSomethingElseIsSaid) {
+  const std::string good = " iteration 1/ 10 | lm loss: 1.0E+00 | grad norm: 2.1 |\n";
+  const std::string bad = " iteration 2/ 10 | lm loss: 1.0E+00 | grad norm: nan |\n";
+  const auto kind_of = [&](const std::string& text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, text)}, rules()).kind;
+  };
+  EXPECT_EQ(kind_of(good + bad), CauseKind::kNumeric);
+  EXPECT_EQ(kind_of(bad + good), CauseKind::kUnknown) << "training got over it";
+  EXPECT_EQ(kind_of(good + bad + kOom), CauseKind::kOutOfMemory);
+}
+
 TEST(Verdict, ACrashIsTheCauseBesideSymptomsAndNotBehindAnException) {
   const std::string crash = "Fatal Python error: Segmentation fault\n";
   const auto rule_of = [&](const std::string& text) {
