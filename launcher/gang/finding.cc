@@ -21,10 +21,13 @@ struct Match {
   bool before_progress = false;
   bool weak = false;
   bool victim = false;
+  bool stopping = false;
   size_t rule = 0;
   size_t index = 0;  ///< of the line
 
-  auto strength() const { return std::tie(hint, before_progress, weak, victim, rule, index); }
+  auto strength() const {
+    return std::tie(hint, before_progress, weak, victim, stopping, rule, index);
+  }
 };
 
 /// A warning or information that did not end anybody, such as torch's "[W socket.cpp ...]" while it
@@ -138,7 +141,8 @@ bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
       order = is_hint(*finding.rule) ? order + 1
                                      : static_cast<size_t>(finding.rule - rules.rules().data());
     const bool weak = finding.rule == nullptr || finding.rule->weak;
-    return std::tuple(none, weak, finding.victim, order);
+    const bool stopping = finding.rule != nullptr && finding.rule->stopping;
+    return std::tuple(none, weak, finding.victim, stopping, order);
   };
   return key(a) < key(b);
 }
@@ -146,7 +150,8 @@ bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
 Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> last_progress;
   std::optional<size_t> last_exception;
-  std::optional<size_t> last_own_exception;  // neither a symptom nor the echo of a crash
+  // Behind the last progress, and neither a symptom nor the echo of a crash.
+  std::optional<size_t> first_own_exception;
   std::vector<Match> matches;
   std::vector<size_t> ids;
   QuotedCode quoted;
@@ -157,21 +162,28 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
     rules.patterns().match(matched_part(text), ids);
     for (const size_t id : ids) {
       const CauseRule& rule = rules.rules()[id];
-      matches.push_back({is_hint(rule), false, rule.weak, rule.victim, id, i});
+      matches.push_back({is_hint(rule), false, rule.weak, rule.victim, rule.stopping, id, i});
     }
-    if (is_progress(text)) last_progress = i;
+    if (is_progress(text)) {
+      last_progress = i;
+      first_own_exception.reset();
+    }
     if (!is_exception(text)) continue;
     last_exception = i;
     const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
-      return rules.rules()[id].victim || rules.rules()[id].silent;
+      const CauseRule& rule = rules.rules()[id];
+      return rule.victim || rule.silent || rule.stopping;
     });
-    if (!symptom) last_own_exception = i;
+    if (!symptom && !first_own_exception) first_own_exception = i;
   }
   Finding finding;
   finding.made_progress = last_progress.has_value();
-  finding.raised = last_own_exception && (!last_progress || *last_own_exception > *last_progress);
+  finding.raised = first_own_exception.has_value();
+  // A crash may be the exception's tear-down, and a launcher stops what it has seen fail.
   if (finding.raised)
-    std::erase_if(matches, [&](const Match& match) { return rules.rules()[match.rule].silent; });
+    std::erase_if(matches, [&](const Match& match) {
+      return match.stopping || rules.rules()[match.rule].silent;
+    });
   if (last_progress)
     std::erase_if(matches,
                   [&](const Match& match) { return rules.rules()[match.rule].before_training; });
@@ -186,13 +198,18 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   // witness.
   const bool unknown_later = best != matches.end() && ((best->before_progress && finding.raised) ||
                                                        (best->hint && last_exception.has_value()));
-  if (best != matches.end() && !unknown_later) {
+  // So is one of its own before all symptoms: what comes down behind it breaks its connections.
+  const bool unknown_first = best != matches.end() && best->victim && finding.raised &&
+                             std::all_of(matches.begin(), matches.end(), [&](const Match& match) {
+                               return match.before_progress || match.index > *first_own_exception;
+                             });
+  if (best != matches.end() && !unknown_later && !unknown_first) {
     apply(rules.rules()[best->rule], finding);
     deciding = best->index;
   } else if (last_exception) {
     if (const CauseRule* rule = rule_of_exceptions(last_progress.has_value(), rules))
       apply(*rule, finding);
-    deciding = last_exception;
+    deciding = unknown_first ? first_own_exception : last_exception;
   }
   if (deciding) {
     finding.source = Finding::Source::kStderr;

@@ -217,6 +217,21 @@ TEST(Verdict, ACrashInTheTearDownOfAnExceptionIsNotTheCause) {
   }
 }
 
+TEST(Verdict, WhatALauncherStoppedAfterAFailureIsNotACancelledJob) {
+  const std::string cancelled =
+      "slurmstepd: error: *** STEP 9.0 ON n1 CANCELLED AT 2025-01-01T10:00:00 ***\n";
+  const auto kind_of = [&](const std::string& text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, text)}, rules()).kind;
+  };
+  EXPECT_EQ(kind_of("ValueError: x\n" + cancelled), CauseKind::kConfig);
+  EXPECT_EQ(kind_of("OddError: x\n" + cancelled), CauseKind::kConfig);
+  EXPECT_EQ(kind_of(kReset + cancelled), CauseKind::kStore);
+  EXPECT_EQ(
+      kind_of(kReset + std::string("*** JOB 9 ON n1 CANCELLED AT 2025 DUE TO PREEMPTION ***\n")),
+      CauseKind::kSignal);
+  EXPECT_EQ(kind_of("KeyboardInterrupt\n" + cancelled), CauseKind::kSignal);
+}
+
 TEST(Verdict, TrainingThatEndsWithoutNumbersIsNumericUnlessSomethingElseIsSaid) {
   const std::string good = " iteration 1/ 10 | lm loss: 1.0E+00 | grad norm: 2.1 |\n";
   const std::string bad = " iteration 2/ 10 | lm loss: 1.0E+00 | grad norm: nan |\n";
@@ -237,6 +252,14 @@ TEST(Verdict, ACrashIsTheCauseBesideSymptomsAndNotBehindAnException) {
   EXPECT_EQ(rule_of("OddError: x\n" + crash), "program-error");
   EXPECT_EQ(rule_of("RuntimeError: DataLoader worker (pid 7) is killed by signal: Aborted.\n"),
             "crashed");
+}
+
+TEST(Verdict, AnUnknownErrorBeforeTheSymptomsIsTheCauseAndBehindThemIsNone) {
+  const auto rule_of = [&](const std::string& text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, text)}, rules()).rule;
+  };
+  EXPECT_EQ(rule_of(std::string("OddError: x\n") + kReset), "program-error");
+  EXPECT_EQ(rule_of(kReset + std::string("OddError: training failed\n")), "store-lost");
 }
 
 TEST(Verdict, WhatWasSurvivedIsNoCause) {
