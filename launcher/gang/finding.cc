@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 #include <tuple>
+#include <utility>
 
 #include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
@@ -80,9 +81,12 @@ class QuotedCode {
     const size_t indent = indentation(text);
     if (text.substr(indent).starts_with("File \"") && text.find("\", line ") != text.npos) {
       frame_ = indent;
+      behind_frame_ = true;
       return true;
     }
-    if (frame_ != kNone && indent > frame_) return true;
+    // Some collectors strip the indentation: then the one line behind the frame's is code.
+    const bool first = std::exchange(behind_frame_, false);
+    if (frame_ != kNone && (indent > frame_ || (first && !is_exception(text)))) return true;
     frame_ = kNone;
     return false;
   }
@@ -90,6 +94,7 @@ class QuotedCode {
  private:
   static constexpr size_t kNone = std::string_view::npos;
   size_t frame_ = kNone;  ///< indentation of the last frame's "File ..." line
+  bool behind_frame_ = false;
 };
 
 bool contains(const std::vector<int>& values, int value) {

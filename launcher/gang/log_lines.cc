@@ -319,7 +319,9 @@ LineLabel take_prefixes(std::string_view& text) {
     if (take_time(text) || take_bracket(text, label) || take_ray(text, label) ||
         take_spoken_rank(text, label))
       continue;
-    if (turn < 3 && (take_bare(text, label) || take_replica(text, label))) continue;
+    if (turn < 3 && (take_bare(text, label) || take_replica(text, label) ||
+                     take(text, "stderr: ") || take(text, "stdout: ")))
+      continue;
     break;
   }
   return label;

@@ -45,6 +45,7 @@ TEST(LogLines, TheUsualPrefixesSayWhoseLineItIs) {
   EXPECT_EQ(take("(Worker pid=7, ip=10.0.0.1) x"),
             (Taken{{}, {}, "Worker pid=7, ip=10.0.0.1", "x"}));
   EXPECT_EQ(take("2019-06-02T16:13:44.884Z: [1,12]<stdout>:x"), (Taken{12, {}, "", "x"}));
+  EXPECT_EQ(take("stderr: ValueError: x"), (Taken{{}, {}, "", "ValueError: x"}));
   EXPECT_EQ(take("(raylet, ip=10.0.0.1) x"), (Taken{{}, {}, "raylet, ip=10.0.0.1", "x"}));
   EXPECT_EQ(take("2024-11-07T16:27:21.5Z stderr F [rank1]: x"), (Taken{1, {}, "", "x"}));
   EXPECT_EQ(take("[2024-11-07 16:27:21,123] [3]: x"), (Taken{3, {}, "", "x"}));

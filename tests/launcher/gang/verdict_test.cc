@@ -135,6 +135,10 @@ TEST(Verdict, CodeThatATracebackQuotesIsNoMessage) {
       "    raise OddError('CUDA out of memory')\n    ^^^^^^^^^^^^\nOddError: something else\n")};
   EXPECT_EQ(decide(evidence, rules()).rule, "program-error");
   EXPECT_EQ(decide(evidence, rules()).text, "OddError: something else");
+  const std::vector flat{rank(0, Exited{1}, 0,
+                              "Traceback (most recent call last):\nFile \"a.py\", line 3, in f\n"
+                              "raise OddError('CUDA out of memory')\nOddError: something else\n")};
+  EXPECT_EQ(decide(flat, rules()).text, "OddError: something else");
   const std::vector boxed{
       rank(0, Exited{1}, 0,
            "╭── Traceback (most recent call last) ──╮\n│ /x/a.py:3 in f   │\n"
