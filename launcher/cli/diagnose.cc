@@ -36,12 +36,18 @@ Json place_json(const LoggedRank& rank) {
 
 Json to_json(const Diagnosis& diagnosis) {
   const Verdict& verdict = diagnosis.verdict;
-  Json json{{"kind", to_string(verdict.kind)},  {"rule", verdict.rule},
-            {"retry", worth_retrying(verdict)}, {"certain", verdict.certain},
-            {"advice", verdict.advice},         {"first", nullptr},
-            {"lines", Json::array()},           {"victims", Json::array()}};
+  Json json{{"kind", to_string(verdict.kind)},
+            {"rule", verdict.rule},
+            {"retry", worth_retrying(verdict)},
+            {"certain", verdict.certain},
+            {"advice", verdict.advice},
+            {"first", nullptr},
+            {"lines", Json::array()},
+            {"victims", Json::array()},
+            {"notes", Json::array()}};
   if (verdict.first) json["first"] = place_json(diagnosis.ranks[*verdict.first]);
   for (const std::string& line : verdict.lines) json["lines"].push_back(valid_utf8(line));
+  for (const std::string& note : diagnosis.notes) json["notes"].push_back(valid_utf8(note));
   for (const size_t victim : verdict.victims)
     json["victims"].push_back(place_json(diagnosis.ranks[victim]));
   return json;
@@ -97,7 +103,9 @@ void add_diagnose_command(CLI::App& app, CommandContext& context) {
   CLI::App* command = app.add_subcommand(
       "diagnose",
       "Says why a run failed, from its log directory (ours or torchrun's) or from log files.");
-  command->add_option("paths", options->paths, "Log directories or files; order does not matter")
+  command
+      ->add_option("paths", options->paths,
+                   "Log directories or files, or - for standard input; order does not matter")
       ->required();
   command->add_option("--rules", options->rules,
                       "A table of causes on top of the built-in one (see docs/causes.md)");

@@ -77,8 +77,8 @@ std::vector<YAML::Node> items_of(const YAML::Node& node) {
 WrittenRule read_rule(const YAML::Node& node) {
   check_keys(node,
              {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "silent",
-              "stopping", "before_training", "certain", "retries", "repeat_ends", "needs_progress",
-              "advice"},
+              "stopping", "before_training", "exceptions", "certain", "retries", "repeat_ends",
+              "needs_progress", "advice"},
              "a rule");
   WrittenRule written;
   CauseRule& rule = written.rule;
@@ -98,6 +98,7 @@ WrittenRule read_rule(const YAML::Node& node) {
   rule.silent = flag("silent", false);
   rule.stopping = flag("stopping", false);
   rule.before_training = flag("before_training", false);
+  rule.exceptions = flag("exceptions", false);
   rule.certain = flag("certain", true);
   if (node["match"]) {
     for (const YAML::Node& item : items_of(node["match"])) {
@@ -120,8 +121,8 @@ WrittenRule read_rule(const YAML::Node& node) {
       rule.signals.push_back(*number);
     }
   }
-  if (rule.match.empty() && rule.codes.empty() && rule.signals.empty())
-    bad(node, fmt::format("rule '{}' needs match, code or signal", rule.name));
+  if (rule.match.empty() && rule.codes.empty() && rule.signals.empty() && !rule.exceptions)
+    bad(node, fmt::format("rule '{}' needs match, code, signal or exceptions", rule.name));
   if (node["retries"]) written.retries = count_of(node["retries"], "retries");
   if (node["repeat_ends"]) written.repeat_ends = flag("repeat_ends", false);
   if (node["needs_progress"]) written.needs_progress = flag("needs_progress", false);

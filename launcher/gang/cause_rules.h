@@ -55,12 +55,14 @@ struct CauseRule {
   std::vector<int> signals;
   bool victim = false;  ///< the usual symptom of a failure elsewhere: a cause only when nothing
                         ///< better is found
-  bool weak = false;    ///< counts only when no other rule says anything about the rank
-  bool silent = false;  ///< an end without a word: does not count behind an exception in the same
-                        ///< log, whose tear-down it may be
+  bool weak = false;    ///< counts only when no other rule says anything about the rank, and only
+                        ///< behind its last training iteration
+  bool silent = false;  ///< a crash: does not count in a log with an exception of its own, whose
+                        ///< tear-down it may be
   bool stopping =
       false;  ///< how a rank also ends when it is stopped: a cause only when no rank has another
   bool before_training = false;  ///< its patterns count only in a log without training iterations
+  bool exceptions = false;       ///< speaks about every Python exception that no pattern knows
   bool certain = true;           ///< false: other causes look the same
   RetryHabit habit;              ///< the kind's, with what the rule overrides
   std::string advice;

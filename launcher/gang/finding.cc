@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 #include <tuple>
+#include <utility>
 
 #include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
@@ -10,28 +11,53 @@
 namespace megalaunch {
 namespace {
 
+/// A rule of kind `unknown` knows that something failed, not why.
+bool is_hint(const CauseRule& rule) {
+  return rule.kind == CauseKind::kUnknown;
+}
+
 /// One rule's match. Smaller is stronger.
 struct Match {
+  bool hint = false;
   bool before_progress = false;
   bool weak = false;
   bool victim = false;
+  bool stopping = false;
   size_t rule = 0;
   size_t index = 0;  ///< of the line
 
-  auto strength() const { return std::tie(before_progress, weak, victim, rule, index); }
+  auto strength() const {
+    return std::tie(hint, before_progress, weak, victim, stopping, rule, index);
+  }
 };
 
-/// A warning that did not end anybody, such as torch's "[W socket.cpp ...]" while it still tries.
-/// NCCL's are kept: it says no more before it fails.
-bool is_warning(std::string_view text) {
+/// A warning or information that did not end anybody, such as torch's "[W socket.cpp ...]" while it
+/// still tries, or what NCCL goes without at its level INFO. NCCL's warnings are kept: it says no
+/// more before it fails.
+bool is_remark(std::string_view text) {
   if (text.find("NCCL WARN") != text.npos) return false;
+  if (text.find("NCCL INFO") != text.npos) return true;
   const auto digit = [&](size_t at) {
     return at < text.size() && text[at] >= '0' && text[at] <= '9';
   };
-  if (text.starts_with("[W") && (digit(2) || text.substr(2).starts_with(' '))) return true;
+  // [W and [I: torch's warnings and information from C++.
+  if ((text.starts_with("[W") || text.starts_with("[I")) &&
+      (digit(2) || text.substr(2).starts_with(' ')))
+    return true;
   if (text.starts_with('W') && digit(1) && digit(2) && digit(3)) return true;
   const std::string_view start = text.substr(0, 200);
-  return start.find("WARNING") != start.npos || start.find("Warning: ") != start.npos;
+  for (const std::string_view level : {"WARNING", "Warning: ", "[DEBUG]"})
+    if (start.find(level) != start.npos) return true;
+  return false;
+}
+
+/// The lists of arguments that Megatron and DeepSpeed print ("  rerun_mode ............ disabled"):
+/// names of settings, not events.
+bool is_setting(std::string_view text) {
+  const size_t dots = text.find(" ...");
+  return dots != text.npos && text.find("  ") < dots &&
+         text.find_first_not_of('.', dots + 1) < text.size() &&
+         text[text.find_first_not_of('.', dots + 1)] == ' ';
 }
 
 /// An exception in torchrun's report is indented; patterns tied to the start must still see it.
@@ -51,12 +77,16 @@ size_t indentation(std::string_view text) {
 class QuotedCode {
  public:
   bool includes(std::string_view text) {
+    if (is_boxed(text)) return true;
     const size_t indent = indentation(text);
     if (text.substr(indent).starts_with("File \"") && text.find("\", line ") != text.npos) {
       frame_ = indent;
+      behind_frame_ = true;
       return true;
     }
-    if (frame_ != kNone && indent > frame_) return true;
+    // Some collectors strip the indentation: then the one line behind the frame's is code.
+    const bool first = std::exchange(behind_frame_, false);
+    if (frame_ != kNone && (indent > frame_ || (first && !is_exception(text)))) return true;
     frame_ = kNone;
     return false;
   }
@@ -64,6 +94,7 @@ class QuotedCode {
  private:
   static constexpr size_t kNone = std::string_view::npos;
   size_t frame_ = kNone;  ///< indentation of the last frame's "File ..." line
+  bool behind_frame_ = false;
 };
 
 bool contains(const std::vector<int>& values, int value) {
@@ -92,6 +123,13 @@ void apply(const CauseRule& rule, Finding& finding) {
   finding.certain = rule.certain && !rule.victim;
 }
 
+/// The rule for exceptions that no pattern knows, in a log with or without training iterations.
+const CauseRule* rule_of_exceptions(bool trained, const CauseRules& rules) {
+  for (const CauseRule& rule : rules.rules())
+    if (rule.exceptions && !(rule.before_training && trained)) return &rule;
+  return nullptr;
+}
+
 Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
   Finding finding = find_cause(split_log(text), rules);
   if (finding.line != 0) finding.source = source;
@@ -103,11 +141,13 @@ Finding find_in_text(std::string_view text, Finding::Source source, const CauseR
 bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
   const auto key = [&](const Finding& finding) {
     const bool none = finding.source == Finding::Source::kNone;
-    const size_t order = finding.rule != nullptr
-                             ? static_cast<size_t>(finding.rule - rules.rules().data())
-                             : rules.rules().size();
+    size_t order = rules.rules().size();
+    if (finding.rule != nullptr)
+      order = is_hint(*finding.rule) ? order + 1
+                                     : static_cast<size_t>(finding.rule - rules.rules().data());
     const bool weak = finding.rule == nullptr || finding.rule->weak;
-    return std::tuple(none, weak, finding.victim, order);
+    const bool stopping = finding.rule != nullptr && finding.rule->stopping;
+    return std::tuple(none, weak, finding.victim, stopping, order);
   };
   return key(a) < key(b);
 }
@@ -115,43 +155,66 @@ bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
 Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> last_progress;
   std::optional<size_t> last_exception;
+  // Behind the last progress, and neither a symptom nor the echo of a crash.
+  std::optional<size_t> first_own_exception;
   std::vector<Match> matches;
   std::vector<size_t> ids;
   QuotedCode quoted;
   for (size_t i = 0; i < lines.size(); ++i) {
     const std::string_view text = lines[i].text;
-    if (quoted.includes(text) || is_warning(text)) continue;
+    if (quoted.includes(text) || is_remark(text) || is_setting(text)) continue;
     ids.clear();
     rules.patterns().match(matched_part(text), ids);
     for (const size_t id : ids) {
       const CauseRule& rule = rules.rules()[id];
-      matches.push_back({false, rule.weak, rule.victim, id, i});
+      matches.push_back({is_hint(rule), false, rule.weak, rule.victim, rule.stopping, id, i});
     }
-    if (is_progress(text)) last_progress = i;
-    if (is_exception(text)) last_exception = i;
+    if (is_progress(text)) {
+      last_progress = i;
+      first_own_exception.reset();
+    }
+    if (!is_exception(text)) continue;
+    last_exception = i;
+    const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
+      const CauseRule& rule = rules.rules()[id];
+      return rule.victim || rule.silent || rule.stopping;
+    });
+    if (!symptom && !first_own_exception) first_own_exception = i;
   }
   Finding finding;
   finding.made_progress = last_progress.has_value();
-  finding.raised = last_exception && (!last_progress || *last_exception > *last_progress);
+  finding.raised = first_own_exception.has_value();
+  // A crash may be the exception's tear-down, and a launcher stops what it has seen fail.
   if (finding.raised)
-    std::erase_if(matches, [&](const Match& match) { return rules.rules()[match.rule].silent; });
+    std::erase_if(matches, [&](const Match& match) {
+      return match.stopping || rules.rules()[match.rule].silent;
+    });
   if (last_progress)
     std::erase_if(matches,
                   [&](const Match& match) { return rules.rules()[match.rule].before_training; });
   for (Match& match : matches)
     match.before_progress = last_progress && match.index < *last_progress;
+  std::erase_if(matches, [](const Match& match) { return match.weak && match.before_progress; });
   const auto best =
       std::min_element(matches.begin(), matches.end(),
                        [](const Match& a, const Match& b) { return a.strength() < b.strength(); });
   std::optional<size_t> deciding;
   // An exception that nothing knows, behind the progress that a match lies before, is the better
   // witness.
-  const bool unknown_later = best != matches.end() && best->before_progress && finding.raised;
-  if (best != matches.end() && !unknown_later) {
+  const bool unknown_later = best != matches.end() && ((best->before_progress && finding.raised) ||
+                                                       (best->hint && last_exception.has_value()));
+  // So is one of its own before all symptoms: what comes down behind it breaks its connections.
+  const bool unknown_first = best != matches.end() && best->victim && finding.raised &&
+                             std::all_of(matches.begin(), matches.end(), [&](const Match& match) {
+                               return match.before_progress || match.index > *first_own_exception;
+                             });
+  if (best != matches.end() && !unknown_later && !unknown_first) {
     apply(rules.rules()[best->rule], finding);
     deciding = best->index;
   } else if (last_exception) {
-    deciding = last_exception;
+    if (const CauseRule* rule = rule_of_exceptions(last_progress.has_value(), rules))
+      apply(*rule, finding);
+    deciding = unknown_first ? first_own_exception : last_exception;
   }
   if (deciding) {
     finding.source = Finding::Source::kStderr;
@@ -165,7 +228,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
 Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
   Finding best;
   bool progress = false;
-  bool raised = evidence.error_file && !evidence.error_file->message.empty();
+  bool raised = false;
   const auto consider = [&](Finding finding) {
     progress = progress || finding.made_progress;
     raised = raised || finding.raised;
@@ -179,6 +242,7 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
       finding.line = 1;
       finding.text = file.message;
     }
+    raised = !file.message.empty() && !finding.victim;
     if (!file.py_callstack.empty()) {
       finding.lines.clear();
       for (const LogLine& line : split_log(file.py_callstack))

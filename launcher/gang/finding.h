@@ -26,7 +26,7 @@ struct Finding {
   std::string text;  ///< that line
   std::vector<std::string> lines;  ///< the lines that matter: a Python traceback in full
   bool made_progress = false;      ///< the log shows training iterations
-  bool raised = false;             ///< an exception is in it, behind the last training iteration
+  bool raised = false;  ///< an exception of its own is in it, behind the last training iteration
 };
 
 /// Looks for the cause of one rank's end in its error file, the tails of its logs and its exit

@@ -1,6 +1,7 @@
 #include "launcher/gang/finished_logs.h"
 
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@ namespace fs = std::filesystem;
 struct FileText {
   std::string text;
   size_t lines_before = 0;
+  uint64_t bytes_before = 0;
 };
 
 /// Where the text of a log begins: behind the hole that a cap may have left (RankLog).
@@ -33,26 +35,49 @@ uint64_t begin_of_data(const fs::path& path) {
 }
 
 Result<FileText> read_end(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
+  std::ifstream file(path == "-" ? fs::path("/dev/stdin") : path, std::ios::binary);
   if (!file) return errno_error(errno, fmt::format("read log {}", path.string()));
-  const uint64_t hole = begin_of_data(path);
-  file.seekg(static_cast<std::streamoff>(hole));
+  if (const uint64_t hole = begin_of_data(path); hole > 0)
+    file.seekg(static_cast<std::streamoff>(hole));
   FileText result;
-  std::error_code error;
-  const auto size = fs::file_size(path, error) - hole;
   std::string piece(1 << 20, '\0');
-  uint64_t skip = !error && size > kMaxLog ? size - kMaxLog : 0;
-  while (skip > 0 && file) {
-    file.read(piece.data(), static_cast<std::streamsize>(std::min<uint64_t>(skip, piece.size())));
-    const auto count = file.gcount();
+  // From a file or a pipe alike: what is too much is dropped at the front, in large pieces.
+  const auto keep = [&](size_t size) {
+    if (result.text.size() <= size) return;
+    const auto cut = static_cast<std::ptrdiff_t>(result.text.size() - size);
     result.lines_before +=
-        static_cast<size_t>(std::count(piece.begin(), piece.begin() + count, '\n'));
-    skip -= static_cast<uint64_t>(count);
-  }
-  while (result.text.size() < kMaxLog &&
-         file.read(piece.data(), static_cast<std::streamsize>(piece.size())).gcount() > 0)
+        static_cast<size_t>(std::count(result.text.begin(), result.text.begin() + cut, '\n'));
+    result.bytes_before += static_cast<uint64_t>(cut);
+    result.text.erase(0, static_cast<size_t>(cut));
+  };
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())).gcount() > 0) {
     result.text.append(piece, 0, static_cast<size_t>(file.gcount()));
+    if (result.text.size() >= 2 * kMaxLog) keep(kMaxLog);
+  }
+  keep(kMaxLog);
   return result;
+}
+
+constexpr std::string_view kEmpty = ": is empty";
+
+/// Why a file cannot be read as a log; empty: it can.
+std::string_view unreadable(std::string_view text) {
+  using namespace std::string_view_literals;
+  if (text.empty()) return kEmpty;
+  for (const std::string_view magic : {"\x1f\x8b"sv, "\x28\xb5\x2f\xfd"sv,
+                                       "\xfd"
+                                       "7zXZ\0"sv,
+                                       "BZh9"sv, "PK\x03\x04"sv})
+    if (text.starts_with(magic))
+      return ": is compressed; unpack it first, or pipe it in: zcat FILE | megalaunch diagnose -";
+  const std::string_view start = text.substr(0, 64 * 1024);
+  const auto strange = std::count_if(start.begin(), start.end(), [](char c) {
+    return static_cast<unsigned char>(c) < ' ' &&
+           "\t\n\v\f\r\b\x1b"sv.find(c) == std::string_view::npos;
+  });
+  // A log may hold a stray byte; a program or UTF-16 holds many.
+  if (static_cast<size_t>(strange) * 20 > start.size()) return ": is not text in ASCII or UTF-8";
+  return {};
 }
 
 WallTime written_at(const fs::path& path) {
@@ -197,6 +222,10 @@ std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& pat
     rank.evidence.local_rank = label.local_rank.value_or(0);
     rank.evidence.host = label.node;
     rank.rank_known = label.rank || label.local_rank;
+    if (const auto named = rank_named_in(rank.finding.text); named && !rank.rank_known) {
+      rank.evidence.rank = *named;
+      rank.rank_known = true;
+    }
     rank.evidence.ended_at = written + std::chrono::microseconds(rank.finding.line);
     ranks.push_back(std::move(rank));
     labels.push_back(label);
@@ -274,10 +303,16 @@ void name_ranks_of_one_run(std::vector<LoggedRank>& ranks) {
     if (rank.from_directory) rank.rank_known = true;
 }
 
-Status read_loose_file(const fs::path& path, const CauseRules& rules,
-                       std::vector<LoggedRank>& ranks) {
+Status read_loose_file(const fs::path& path, const CauseRules& rules, Diagnosis& diagnosis) {
   auto file = read_end(path);
   if (!file) return fail(std::move(file).error());
+  if (const std::string_view why = unreadable(file->text); !why.empty()) {
+    diagnosis.notes.push_back(fmt::format("{}{}", path.string(), why));
+    return {};
+  }
+  if (file->bytes_before > 0)
+    diagnosis.notes.push_back(fmt::format("{}: the last {} MiB were read, {} MiB before them not",
+                                          path.string(), kMaxLog >> 20, file->bytes_before >> 20));
   auto found = read_log_text(file->text, path, written_at(path), rules);
   const auto named = rank_in_name(path);
   for (LoggedRank& rank : found) {
@@ -286,7 +321,7 @@ Status read_loose_file(const fs::path& path, const CauseRules& rules,
       rank.evidence.rank = *named;
       rank.rank_known = true;
     }
-    ranks.push_back(std::move(rank));
+    diagnosis.ranks.push_back(std::move(rank));
   }
   return {};
 }
@@ -304,10 +339,13 @@ Result<Diagnosis> diagnose(const std::vector<fs::path>& paths, const CauseRules&
       diagnosis.ranks.push_back(*std::move(rank));
     }
     for (const fs::path& file : found->files)
-      if (auto read = read_loose_file(file, rules, diagnosis.ranks); !read)
+      if (auto read = read_loose_file(file, rules, diagnosis); !read)
         return fail(std::move(read).error());
     for (std::string& note : found->notes) diagnosis.notes.push_back(std::move(note));
   }
+  if (diagnosis.ranks.empty() && !diagnosis.notes.empty())
+    return fail(Error::Kind::kUsage, "nothing to diagnose: {}", fmt::join(diagnosis.notes, "; "));
+  std::erase_if(diagnosis.notes, [](const std::string& note) { return note.ends_with(kEmpty); });
   name_ranks_of_one_run(diagnosis.ranks);
   blur_file_times(diagnosis.ranks);
   std::vector<Evidence> evidence;

@@ -36,8 +36,9 @@ struct Diagnosis {
 ///  last attempt counts;
 ///  - a log file of one rank (its number is taken from a name like rank3.log);
 ///  - a log file of many ranks, told apart by their lines' prefixes. Order in the file is time.
-/// Of a file above kMaxLog the end is read. Errors: a path that is not there or cannot be read, or
-/// no log below it.
+///  - "-": standard input, as one such file.
+/// Of a file above kMaxLog the end is read, which a note says. Errors: a path that is not there or
+/// cannot be read, no log below it, or nothing but files that are empty, compressed or no text.
 Result<Diagnosis> diagnose(const std::vector<std::filesystem::path>& paths,
                            const CauseRules& rules);
 

@@ -159,6 +159,10 @@ std::vector<RankDirectory> ranks_of_run(const fs::path& run, std::vector<std::st
 Result<LogDirectory> find_logs(const fs::path& path) {
   LogDirectory found;
   std::error_code error;
+  if (path == "-") {  // standard input
+    found.files.push_back(path);
+    return found;
+  }
   if (!fs::exists(path, error))
     return fail(Error::Kind::kUsage,
                 "{}: no such file or directory; give a log directory or log files", path.string());

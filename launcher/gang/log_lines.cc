@@ -68,6 +68,7 @@ bool take_time(std::string_view& text) {
   }
   if (!take(rest, "Z")) shape("+00:00");
   if (bracket && !take(rest, "]")) return false;
+  take(rest, ":");
   if (rest.empty()) return false;
   if (!take(rest, " ") && !take(rest, "\t")) return false;
   // Kubernetes: "<time> stdout F <text>".
@@ -104,7 +105,11 @@ bool read_node_and_rank(std::string_view inside, LineLabel& found) {
   const size_t separator = inside.find_last_of(": /");
   if (separator == inside.npos || !is_name(inside.substr(0, separator))) return false;
   std::string_view rank = inside.substr(separator + 1);
-  if (!take_rank_word(rank) && inside[separator] != ':') return false;
+  if (!take_rank_word(rank)) {
+    // Open MPI writes "[host:00123]", the process's number.
+    constexpr size_t kRankDigits = 4;
+    if (inside[separator] != ':' || rank.size() > kRankDigits) return false;
+  }
   found.rank = whole_number(rank);
   found.node = std::string(inside.substr(0, separator));
   return found.rank.has_value();
@@ -178,8 +183,34 @@ bool take_spoken_rank(std::string_view& text, LineLabel& label) {
   return true;
 }
 
+/// torchx: "train/1 text", role and replica.
+bool take_replica(std::string_view& text, LineLabel& label) {
+  size_t end = 0;
+  while (end < text.size() && end < 64 && name_character(text[end])) ++end;
+  if (end == 0 || !letter(text.front()) || end == text.size() || text[end] != '/') return false;
+  std::string_view rest = text.substr(end + 1);
+  const auto replica = take_number(rest);
+  if (!replica || rest.size() < 2 || rest.front() != ' ') return false;
+  label.node = std::string(text.substr(0, text.size() - rest.size()));
+  take_blank(rest);
+  text = rest;
+  return true;
+}
+
+/// "10.0.0.7"
+bool is_address(std::string_view name) {
+  int numbers = 0;
+  for (;; name.remove_prefix(1)) {
+    const auto number = take_number(name);
+    if (!number || *number > 255) return false;
+    ++numbers;
+    if (name.empty() || name.front() != '.') break;
+  }
+  return name.empty() && numbers == 4;
+}
+
 /// srun's "3: text" and pdsh's "worker-1: text". A name must hold a digit after a dash, else
-/// "ValueError: " would be one.
+/// "ValueError: " would be one; or be an address.
 bool take_bare(std::string_view& text, LineLabel& label) {
   size_t end = 0;
   while (end < text.size() && end < 64 && name_character(text[end])) ++end;
@@ -202,7 +233,8 @@ bool take_bare(std::string_view& text, LineLabel& label) {
   if (const auto rank = whole_number(name)) {
     if (name.size() > 6) return false;
     label.rank = rank;
-  } else if (dash != name.npos && dash > 0 && dash + 1 < name.size() && digit(name[dash + 1])) {
+  } else if (is_address(name) ||
+             (dash != name.npos && dash > 0 && dash + 1 < name.size() && digit(name[dash + 1]))) {
     label.node = std::string(name);
   } else {
     return false;
@@ -212,13 +244,26 @@ bool take_bare(std::string_view& text, LineLabel& label) {
   return true;
 }
 
-/// Ray's "(Worker pid=7, ip=10.0.0.1) text".
+/// " [rank3]:", behind which a collector's own prefix stood, and srun's "  3: text", whose numbers
+/// stand in a column.
+bool take_padded(std::string_view& text, LineLabel& label) {
+  const size_t blanks = text.substr(0, 6).find_first_not_of(' ');
+  if (blanks == 0 || blanks == text.npos) return false;
+  std::string_view rest = text.substr(blanks);
+  if (!(blanks == 1 && take_bracket(rest, label)) &&
+      !(digit(rest.front()) && take_bare(rest, label)))
+    return false;
+  text = rest;
+  return true;
+}
+
+/// Ray's "(Worker pid=7, ip=10.0.0.1) text" and "(raylet) text".
 bool take_ray(std::string_view& text, LineLabel& label) {
   if (!text.starts_with('(')) return false;
   const size_t close = text.substr(0, 128).find(')');
   if (close == std::string_view::npos) return false;
   const std::string_view inside = text.substr(1, close - 1);
-  if (inside.find(" pid=") == std::string_view::npos) return false;
+  if (inside.find(" pid=") == inside.npos && !inside.starts_with("raylet")) return false;
   label.node = std::string(inside);
   text.remove_prefix(close + 1);
   take_blank(text);
@@ -240,6 +285,15 @@ bool is_training_bar(std::string_view text) {
   return false;
 }
 
+/// Where a progress bar ends: it has no line break, and the next message follows it on the same
+/// line. The text's size when there is none.
+size_t after_bar(std::string_view text) {
+  for (const std::string_view speed : {"s/it", "it/s"})
+    if (const size_t at = text.find(speed); at != text.npos)
+      if (const size_t close = text.find(']', at); close != text.npos) return close + 1;
+  return text.size();
+}
+
 bool starts_traceback(std::string_view text) {
   return text.find("Traceback (most recent call last)") != text.npos;
 }
@@ -250,7 +304,7 @@ bool joins_tracebacks(std::string_view text) {
 }
 
 bool indented(std::string_view text) {
-  return text.starts_with("  ") || text.starts_with('\t');
+  return text.starts_with("  ") || text.starts_with('\t') || is_boxed(text);
 }
 
 }  // namespace
@@ -261,10 +315,13 @@ LineLabel take_prefixes(std::string_view& text) {
   for (int turn = 0; turn < 8; ++turn) {
     while (take_colour(text)) {
     }
+    if (turn == 0 && take_padded(text, label)) continue;
     if (take_time(text) || take_bracket(text, label) || take_ray(text, label) ||
         take_spoken_rank(text, label))
       continue;
-    if (turn < 3 && take_bare(text, label)) continue;
+    if (turn < 3 && (take_bare(text, label) || take_replica(text, label) ||
+                     take(text, "stderr: ") || take(text, "stdout: ")))
+      continue;
     break;
   }
   return label;
@@ -284,13 +341,11 @@ std::vector<LogLine> split_log(std::string_view log) {
     log.remove_prefix(std::min(end + (both ? 2 : 1), log.size()));
     if (line.text.empty()) continue;
     line.label = take_prefixes(line.text);
-    // A progress bar has no line break, and the next message follows it on the same line.
-    const size_t next = line.text.find("][rank");
-    if (next != std::string_view::npos) {
+    if (const size_t end_of_bar = after_bar(line.text); end_of_bar < line.text.size()) {
       LogLine rest = line;
-      rest.text = line.text.substr(next + 1);
-      line.text = line.text.substr(0, next + 1);
-      rest.label = take_prefixes(rest.text);
+      rest.text = line.text.substr(end_of_bar);
+      line.text = line.text.substr(0, end_of_bar);
+      if (LineLabel own = take_prefixes(rest.text); !own.empty()) rest.label = std::move(own);
       lines.push_back(std::move(line));
       line = std::move(rest);
     }
@@ -336,6 +391,26 @@ bool is_exception(std::string_view text) {
                                         "StopIteration", "Failure", "Timeout", "Exit", "Closed"})
     if (name.ends_with(suffix) && name.size() > 4)
       return blanks == 0 || end < text.size() || name != suffix;
+  return false;
+}
+
+std::optional<int> rank_named_in(std::string_view text) {
+  struct Form {
+    std::string_view before, after;
+  };
+  for (const Form& form : {Form{"[Rank ", "] "}, Form{"Rank ", ": found"}, Form{"Rank ", ", node "},
+                           Form{"on rank ", " at iteration"}}) {
+    const size_t at = text.find(form.before);
+    if (at == text.npos) continue;
+    std::string_view rest = text.substr(at + form.before.size());
+    if (const auto rank = take_number(rest); rank && rest.starts_with(form.after)) return rank;
+  }
+  return std::nullopt;
+}
+
+bool is_boxed(std::string_view text) {
+  for (const std::string_view edge : {"│", "╭", "╰"})
+    if (text.starts_with(edge)) return true;
   return false;
 }
 

@@ -32,8 +32,8 @@ std::vector<LogLine> split_log(std::string_view log);
 
 /// Takes all prefixes off one line: times that a collector added, `[default3]:`, `[rank3]:`,
 /// `[3]:`, `[1:3]`,
-/// `[1,3]<stderr>:`, `3: `, `worker-1: `, `(Worker pid=7)`. Returns whose line it is; `text`
-/// becomes the rest.
+/// `[1,3]<stderr>:`, `3: `, `worker-1: `, `10.0.0.7: `, `train/1 `, `(Worker pid=7)`. Returns whose
+/// line it is; `text` becomes the rest.
 LineLabel take_prefixes(std::string_view& text);
 
 /// The line says that training went on: an iteration line of Megatron, a step of a progress bar, a
@@ -43,6 +43,14 @@ bool is_progress(std::string_view text, std::optional<long>* iteration = nullptr
 /// The line ends a Python traceback: "ValueError: text", "torch.cuda.OutOfMemoryError: ...",
 /// "KeyboardInterrupt".
 bool is_exception(std::string_view text);
+
+/// The rank that a message speaks of as its own: torch's "[Rank 3] Watchdog caught ...", Megatron's
+/// "Rank 3, node gpu-1, ...". Not the ranks that a message waits for.
+std::optional<int> rank_named_in(std::string_view text);
+
+/// The line is part of the frame that Python's rich draws around a traceback: quoted code, values
+/// and the frame's edges. The exception itself stands below the frame.
+bool is_boxed(std::string_view text);
 
 /// The lines of one rank (all of one label) that explain the one at `index`: the whole traceback
 /// that it ends, with those chained before it, and a message's further lines; else the line itself

@@ -6,6 +6,12 @@
 namespace megalaunch {
 namespace {
 
+/// An error that no pattern of the table knows: it may be a symptom.
+bool is_unknown(const Finding& finding) {
+  if (finding.rule == nullptr) return finding.kind == CauseKind::kUnknown;
+  return finding.rule->exceptions;
+}
+
 /// A victim whose symptom no rule knows may be gone this long before the culprit has finished dying
 /// (a core dump, CUDA's tear-down): for so long a known cause that ends later is heard first.
 constexpr seconds kSlowDeath{5};
@@ -28,13 +34,13 @@ Window window_of(const Evidence& evidence, const Finding& finding) {
     if (second - slack <= window.until)
       window = {second - slack, std::min(window.until, second + seconds(1) + slack)};
   }
-  if (finding.rule == nullptr && finding.kind == CauseKind::kUnknown) window.until += kSlowDeath;
+  if (is_unknown(finding)) window.until += kSlowDeath;
   return window;
 }
 
 /// How much a finding tells. More is better.
 int witness(const Finding& finding) {
-  const bool known = finding.rule != nullptr || finding.kind == CauseKind::kLostNode;
+  const bool known = !is_unknown(finding);
   return (known ? 2 : 0) + (finding.line != 0 || finding.kind == CauseKind::kLostNode ? 1 : 0);
 }
 

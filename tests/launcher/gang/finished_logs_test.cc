@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -194,6 +195,39 @@ TEST(FinishedLogs, PathsThatAreNotThereAreNamed) {
   EXPECT_EQ(missing.error().kind, Error::Kind::kUsage);
   EXPECT_THAT(missing.error().message, HasSubstr("nothing: no such file"));
   EXPECT_THAT(diagnose({dir.path()}, rules()).error().message, HasSubstr("no logs below it"));
+}
+
+TEST(FinishedLogs, FilesThatAreNoLogsAreNamed) {
+  using namespace std::string_literals;
+  const TempDir dir;
+  const auto error_of = [&](const std::string& text) {
+    const auto result = diagnose({dir.write("a.log", text)}, rules());
+    return result ? "" : result.error().message;
+  };
+  EXPECT_THAT(error_of(""), HasSubstr("a.log: is empty"));
+  EXPECT_THAT(error_of("\x1f\x8b\x08 packed"), HasSubstr("a.log: is compressed; unpack it first"));
+  EXPECT_THAT(error_of("V\0a\0l\0u\0e\0"s), HasSubstr("a.log: is not text"));
+  EXPECT_EQ(error_of("ValueError: a stray \x01\n"s + std::string(200, 'x')), "");
+  dir.write("logs/rank0.log", "");
+  dir.write("logs/rank1.log", "\x1f\x8b\x08 packed");
+  dir.write("logs/rank2.log", kOom);
+  const Diagnosis found = diagnosis_of({dir.path() / "logs"});
+  EXPECT_EQ(found.verdict.kind, CauseKind::kOutOfMemory);
+  ASSERT_THAT(found.notes, SizeIs(1)) << "an empty log beside others is nothing to speak of";
+  EXPECT_THAT(found.notes[0], HasSubstr("rank1.log: is compressed"));
+}
+
+TEST(FinishedLogs, OfAFileThatIsTooLargeTheEndIsReadAndItsLinesKeepTheirNumbers) {
+  const TempDir dir;
+  std::string text;
+  const std::string line(65'535, '.');
+  while (text.size() < kMaxLog + (1 << 20)) text += line + '\n';
+  const auto lines = static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+  const Diagnosis found = diagnosis_of({dir.write("big.log", text + kOom)});
+  ASSERT_TRUE(found.verdict.first);
+  EXPECT_EQ(found.ranks[*found.verdict.first].finding.line, lines + 3);
+  ASSERT_THAT(found.notes, SizeIs(1));
+  EXPECT_THAT(found.notes[0], HasSubstr("the last 64 MiB were read, 1 MiB before them not"));
 }
 
 TEST(FinishedLogs, ATailAgainstAllRulesTakesMilliseconds) {

@@ -34,7 +34,7 @@ TEST(LabelledFailures, AreAllDiagnosedRight) {
   const std::filesystem::path folder = std::filesystem::path(MEGALAUNCH_TEST_DATA) / "failures";
   const CauseRules rules = CauseRules::built_in();
   const auto labels = read_labels(folder);
-  ASSERT_GE(labels.size(), 60U);
+  ASSERT_GE(labels.size(), 300U);
   for (const Label& label : labels) {
     SCOPED_TRACE(label.path + " (" + label.source + ")");
     ASSERT_FALSE(label.source.empty());
@@ -50,6 +50,22 @@ TEST(LabelledFailures, AreAllDiagnosedRight) {
     EXPECT_TRUE(first.rank_known);
     EXPECT_EQ(std::to_string(first.evidence.rank), label.rank) << verdict.text;
   }
+}
+
+TEST(LabelledFailures, HarmlessLogsHoldNone) {
+  const std::filesystem::path folder =
+      std::filesystem::path(MEGALAUNCH_TEST_DATA) / "failures/harmless";
+  const CauseRules rules = CauseRules::built_in();
+  size_t logs = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    SCOPED_TRACE(entry.path().string());
+    ++logs;
+    const auto diagnosis = diagnose({entry.path()}, rules);
+    ASSERT_TRUE(diagnosis) << diagnosis.error().message;
+    EXPECT_FALSE(diagnosis->verdict.first)
+        << diagnosis->verdict.rule << ": " << diagnosis->verdict.text;
+  }
+  EXPECT_GE(logs, 4U);
 }
 
 }  // namespace

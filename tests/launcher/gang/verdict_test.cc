@@ -133,8 +133,56 @@ TEST(Verdict, CodeThatATracebackQuotesIsNoMessage) {
       0, Exited{1}, 0,
       "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\n"
       "    raise OddError('CUDA out of memory')\n    ^^^^^^^^^^^^\nOddError: something else\n")};
-  EXPECT_EQ(decide(evidence, rules()).kind, CauseKind::kUnknown);
+  EXPECT_EQ(decide(evidence, rules()).rule, "program-error");
   EXPECT_EQ(decide(evidence, rules()).text, "OddError: something else");
+  const std::vector flat{rank(0, Exited{1}, 0,
+                              "Traceback (most recent call last):\nFile \"a.py\", line 3, in f\n"
+                              "raise OddError('CUDA out of memory')\nOddError: something else\n")};
+  EXPECT_EQ(decide(flat, rules()).text, "OddError: something else");
+  const std::vector boxed{
+      rank(0, Exited{1}, 0,
+           "╭── Traceback (most recent call last) ──╮\n│ /x/a.py:3 in f   │\n"
+           "│ ❱ 3 │ except torch.OutOfMemoryError: │\n╰──────╯\nOddError: something else\n")};
+  EXPECT_EQ(decide(boxed, rules()).text, "OddError: something else");
+  EXPECT_THAT(decide(boxed, rules()).lines, Contains(HasSubstr("/x/a.py:3")));
+}
+
+TEST(Verdict, WhatNcclGoesWithoutIsNoCause) {
+  const auto rule_of = [](std::string text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, "n1:7:7 [0] NCCL " + text)}, rules()).rule;
+  };
+  EXPECT_EQ(rule_of("INFO NET/Plugin: dlerror=x.so: cannot open shared object file\n"), "");
+  EXPECT_EQ(rule_of("INFO [Service thread] Connection closed by localRank 3\n"), "");
+  EXPECT_EQ(rule_of("WARN Net : Connection closed by remote peer\n"), "peer-lost");
+}
+
+TEST(Verdict, ASettingsNameIsNoCause) {
+  for (const char* line : {"  on_error ............ found nan in grad\n",
+                           "[2025-01-01] [INFO] [config.py:9:print]   on_error ... NaN loss\n"})
+    EXPECT_EQ(decide(std::vector{rank(0, Exited{1}, 0, line)}, rules()).kind, CauseKind::kUnknown);
+  EXPECT_EQ(decide(std::vector{rank(0, Exited{1}, 0, "found NaN in the loss ...\n")}, rules()).kind,
+            CauseKind::kNumeric);
+}
+
+TEST(Verdict, WhatALauncherSawCountsOnlyWhenTheRanksSayNothing) {
+  const std::string seen = "srun: error: n1: task 3: Exited with exit code 1\n";
+  const Verdict alone = decide(std::vector{rank(0, Exited{1}, 0, seen)}, rules());
+  EXPECT_EQ(alone.kind, CauseKind::kUnknown);
+  EXPECT_EQ(alone.rule, "launcher-saw-a-failure");
+  EXPECT_EQ(decide(std::vector{rank(0, Exited{1}, 0, seen + kReset)}, rules()).kind,
+            CauseKind::kStore);
+  EXPECT_EQ(decide(std::vector{rank(0, Exited{1}, 0, "OddError: x\n" + seen)}, rules()).text,
+            "OddError: x");
+  const std::vector evidence{rank(0, Exited{1}, 0, seen), rank(1, Exited{1}, 900, kOom)};
+  EXPECT_EQ(decide(evidence, rules()).first, 1U);
+}
+
+TEST(Verdict, AnAbortIsASymptomWhenOthersSayMoreAndACauseWhenNobodyDoes) {
+  const std::vector evidence{rank(0, Signaled{6, true}, 0), rank(1, Exited{1}, 900, kOom)};
+  EXPECT_EQ(decide(evidence, rules()).first, 1U);
+  EXPECT_EQ(decide(std::vector{rank(0, Signaled{6, true}, 0)}, rules()).kind, CauseKind::kSignal);
+  EXPECT_EQ(decide(std::vector{rank(0, Signaled{6, true}, 0, kWatchdog)}, rules()).kind,
+            CauseKind::kNetwork);
 }
 
 TEST(Verdict, AWarningIsNoCause) {
@@ -171,6 +219,51 @@ TEST(Verdict, ACrashInTheTearDownOfAnExceptionIsNotTheCause) {
         decide(std::vector{rank(2, end, 10, flux + iteration + aborted)}, rules());
     EXPECT_EQ(survived.rule, "crashed-silently");
   }
+}
+
+TEST(Verdict, WhatALauncherStoppedAfterAFailureIsNotACancelledJob) {
+  const std::string cancelled =
+      "slurmstepd: error: *** STEP 9.0 ON n1 CANCELLED AT 2025-01-01T10:00:00 ***\n";
+  const auto kind_of = [&](const std::string& text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, text)}, rules()).kind;
+  };
+  EXPECT_EQ(kind_of("ValueError: x\n" + cancelled), CauseKind::kConfig);
+  EXPECT_EQ(kind_of("OddError: x\n" + cancelled), CauseKind::kConfig);
+  EXPECT_EQ(kind_of(kReset + cancelled), CauseKind::kStore);
+  EXPECT_EQ(
+      kind_of(kReset + std::string("*** JOB 9 ON n1 CANCELLED AT 2025 DUE TO PREEMPTION ***\n")),
+      CauseKind::kSignal);
+  EXPECT_EQ(kind_of("KeyboardInterrupt\n" + cancelled), CauseKind::kSignal);
+}
+
+TEST(Verdict, TrainingThatEndsWithoutNumbersIsNumericUnlessSomethingElseIsSaid) {
+  const std::string good = " iteration 1/ 10 | lm loss: 1.0E+00 | grad norm: 2.1 |\n";
+  const std::string bad = " iteration 2/ 10 | lm loss: 1.0E+00 | grad norm: nan |\n";
+  const auto kind_of = [&](const std::string& text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, text)}, rules()).kind;
+  };
+  EXPECT_EQ(kind_of(good + bad), CauseKind::kNumeric);
+  EXPECT_EQ(kind_of(bad + good), CauseKind::kUnknown) << "training got over it";
+  EXPECT_EQ(kind_of(good + bad + kOom), CauseKind::kOutOfMemory);
+}
+
+TEST(Verdict, ACrashIsTheCauseBesideSymptomsAndNotBehindAnException) {
+  const std::string crash = "Fatal Python error: Segmentation fault\n";
+  const auto rule_of = [&](const std::string& text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, text)}, rules()).rule;
+  };
+  EXPECT_EQ(rule_of(kReset + crash), "crashed") << "another rank's symptom in the same log";
+  EXPECT_EQ(rule_of("OddError: x\n" + crash), "program-error");
+  EXPECT_EQ(rule_of("RuntimeError: DataLoader worker (pid 7) is killed by signal: Aborted.\n"),
+            "crashed");
+}
+
+TEST(Verdict, AnUnknownErrorBeforeTheSymptomsIsTheCauseAndBehindThemIsNone) {
+  const auto rule_of = [&](const std::string& text) {
+    return decide(std::vector{rank(0, Exited{1}, 0, text)}, rules()).rule;
+  };
+  EXPECT_EQ(rule_of(std::string("OddError: x\n") + kReset), "program-error");
+  EXPECT_EQ(rule_of(kReset + std::string("OddError: training failed\n")), "store-lost");
 }
 
 TEST(Verdict, WhatWasSurvivedIsNoCause) {
