@@ -12,7 +12,7 @@
 #include "env/cgroup.h"
 #include "env/host.h"
 #include "env/rank_environment.h"
-#include "launcher/gang/line_relay.h"
+#include "launcher/gang/line_sender.h"
 #include "launcher/gang/message.h"
 #include "launcher/gang/rank_files.h"
 #include "launcher/gang/run_monitor.h"
@@ -56,7 +56,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
         finished(std::move(on_finished)),
         interrupt_timer(io),
         gpu_timer(io),
-        relay_timer(io) {}
+        lines_to_node_0(io, [this](LinesNews lines) { send(std::move(lines)); }) {}
 
   // --- the channel
 
@@ -103,6 +103,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     }
     welcome = std::move(*parsed);
     connected = true;
+    lines_to_node_0.set_connected(true);
     run_dir = std::filesystem::path(welcome->log_dir) / welcome->run_id;
     log.info("joined run {} as node {} of {}; logs in {}", welcome->run_id, welcome->node_rank,
              welcome->nodes, run_dir.string());
@@ -112,7 +113,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   void lose_leader(const std::string& why) {
     if (leaving) return;
     connected = false;
-    relay->forget();
+    lines_to_node_0.set_connected(false);
     answer_preparation = false;
     wanted_preparation.reset();
     log.error("lost node 0 at {}:{}: {}", options.leader_host, options.leader_port, why);
@@ -289,7 +290,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
       source.node = welcome->node_rank;
       if (welcome->node_rank != 0 && options.node_0_shows &&
           options.node_0_shows(spec.rank, world_size))
-        source.also = to_node_0(spec.rank, stream);
+        source.also = lines_to_node_0.tap(spec.rank, stream);
       if (options.hooks.adjust_source) options.hooks.adjust_source(spec, source);
       if (options.log_cap.max_size > 0) cap(source);
       if (auto followed = pump.follow(std::move(source)); !followed)
@@ -320,35 +321,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     send(NoticeNews{"logs_dropped", text});
   }
 
-  // --- lines for node 0's console
-
-  /// Runs on the pump's thread.
-  std::function<void(std::string_view)> to_node_0(int rank, Console::Stream stream) {
-    return [weak = weak_from_this(), to = relay, &io = context, rank, stream](std::string_view line) {
-      if (!to->add(rank, stream, line, std::chrono::steady_clock::now())) return;
-      asio::post(io, [weak] {
-        if (const auto self = weak.lock()) self->relay_later();
-      });
-    };
-  }
-
-  void relay_later() {
-    const auto due = relay->due();
-    if (!due || !connected || leaving) return;
-    relay_timer.expires_at(*due);
-    relay_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
-      const auto self = weak.lock();
-      if (error || !self || !self->connected) return;
-      if (auto lines = self->relay->take(std::chrono::steady_clock::now()))
-        return self->send(std::move(*lines));
-      self->relay_later();
-    });
-  }
-
-  void carry_out(const LinesShownOrder&) {
-    relay->arrived();
-    relay_later();
-  }
+  void carry_out(const LinesShownOrder&) { lines_to_node_0.arrived(); }
 
   RankFiles files_of(int local_rank) const {
     return rank_folders.at(static_cast<size_t>(local_rank));
@@ -543,7 +516,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     client->close();
     interrupt_timer.cancel();
     gpu_timer.cancel();
-    relay_timer.cancel();
+    lines_to_node_0.set_connected(false);
     end_logs();
     asio::post(context, [done = finished, exit_code] { done(exit_code); });
   }
@@ -558,8 +531,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::unique_ptr<GangClient> client;
   asio::steady_timer interrupt_timer;
   asio::steady_timer gpu_timer;
-  asio::steady_timer relay_timer;
-  const std::shared_ptr<LineRelay> relay = std::make_shared<LineRelay>();
+  LineSender lines_to_node_0;
   std::unique_ptr<LogRotator> rotator;  ///< once a log has a cap
   std::optional<Welcome> welcome;
   bool connected = false;  ///< to node 0, and welcomed

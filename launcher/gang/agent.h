@@ -73,7 +73,7 @@ class Agent {
     bool collapse_lines = false;
     /// Whether node 0 shows what this rank prints, wherever it runs; may be null.
     std::function<bool(int rank, int world_size)> node_0_shows;
-    LogCap log_cap;  ///< of each of its ranks' log files
+    LogCap log_cap;                ///< of each of its ranks' log files
     bool forward_signals = false;  ///< ranks get the signal that this agent was sent, not SIGTERM
     RankHooks hooks;               ///< what another front end wants different
     std::shared_ptr<RunMonitor> monitor;  ///< told how the run goes; may be null

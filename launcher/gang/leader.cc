@@ -272,7 +272,7 @@ struct Leader::State : std::enable_shared_from_this<State> {
   Coordinator coordinator;
   asio::steady_timer timer;
   std::map<GangServer::MemberId, int> nodes;
-  std::map<int, uint64_t> not_shown;  ///< lines of other nodes' ranks that this console missed
+  std::map<int, uint64_t> not_shown;      ///< lines of other nodes' ranks that this console missed
   std::optional<RankCommand> command;     ///< of the current generation, when node 0 computes it
   std::optional<std::string> no_command;  ///< why it could not be computed
   bool warned = false;

@@ -28,7 +28,8 @@ bool LineRelay::fits(size_t bytes, SteadyTime now) {
     second_began_ = now;
     lines_this_second_ = bytes_this_second_ = 0;
   }
-  if (lines_this_second_ >= limits_.lines_per_second || waiting_.size() >= limits_.lines_per_second ||
+  if (lines_this_second_ >= limits_.lines_per_second ||
+      waiting_.size() >= limits_.lines_per_second ||
       bytes_this_second_ + bytes > limits_.bytes_per_second ||
       waiting_bytes_ + bytes > limits_.bytes_per_second)
     return false;

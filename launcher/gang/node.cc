@@ -127,7 +127,9 @@ Result<int> run_node(NodeOptions options) {
   std::unique_ptr<Leader> leader;
   if (options.leader) {
     options.leader->show = [&pump](Console::Stream stream, std::string_view prefix,
-                                   std::string_view line) { return pump.show(stream, prefix, line); };
+                                   std::string_view line) {
+      return pump.show(stream, prefix, line);
+    };
     auto started = Leader::start(context, clock, log, options.rules, std::move(*options.leader),
                                  [&](int code) {
                                    leader_code = code;

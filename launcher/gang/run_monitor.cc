@@ -45,7 +45,8 @@ struct RunMonitor::State {
   bool floods() {
     ++lines_this_second;
     // In a flood even the question for the time would cost more than the rest.
-    if (lines_this_second > kMaxLinesPerSecond && lines_this_second % kLinesPerLook != 0) return true;
+    if (lines_this_second > kMaxLinesPerSecond && lines_this_second % kLinesPerLook != 0)
+      return true;
     const SteadyTime now = clock.steady();
     if (now - second_began >= seconds(1)) {
       second_began = now;

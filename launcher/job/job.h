@@ -51,7 +51,7 @@ struct Job {
     enum class Console { kAll, kRanks, kErrors, kCollapsed, kNone };
     std::optional<std::filesystem::path> dir;
     Console console = Console::kAll;
-    std::vector<int> ranks;  ///< for kRanks: global ranks, negative counts from the end
+    std::vector<int> ranks;         ///< for kRanks: global ranks, negative counts from the end
     std::vector<int> node_0_shows;  ///< ranks of other nodes whose lines node 0 shows too, likewise
     std::uint64_t max_size = 0;     ///< bytes of one log file; 0: no cap
     int keep = 2;                   ///< older parts of that size

@@ -35,8 +35,8 @@ std::string plain(std::string_view name) {
 }  // namespace
 
 ModelSize size_of(const ModelPreset& preset) {
-  return {preset.layers, preset.hidden, preset.ffn, preset.heads, preset.query_groups,
-          preset.vocabulary};
+  return {preset.layers, preset.hidden,       preset.ffn,
+          preset.heads,  preset.query_groups, preset.vocabulary};
 }
 
 bool ModelSize::complete() const {

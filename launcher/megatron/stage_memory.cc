@@ -29,8 +29,9 @@ double layers_in_flight(const StageMemory& m, std::int64_t stage) {
   const std::int64_t layers = m.size.layers / m.pp, behind = m.pp - stage - 1;
   const bool divides = m.pp > 1 && m.virtual_layers > 0 && layers % m.virtual_layers == 0;
   const std::int64_t chunks = divides ? layers / m.virtual_layers : 1;
-  return static_cast<double>(
-      chunks < 2 ? layers * (behind + 1) : m.virtual_layers * (2 * behind + (chunks - 1) * m.pp + 1));
+  return static_cast<double>(chunks < 2
+                                 ? layers * (behind + 1)
+                                 : m.virtual_layers * (2 * behind + (chunks - 1) * m.pp + 1));
 }
 
 double activations(const StageMemory& m, std::int64_t stage) {

@@ -80,14 +80,15 @@ struct LogRotator::State {
     if (std::exchange(each.warned, true)) return;
     warn(fmt::format("the log file {} grows beyond `logs: {{max_size}}`: {}; {}",
                      each.log->path().string(), error.message,
-                     each.hopeless ? "its file system does not allow it, so the cap is not kept there"
-                                   : "nothing is lost, and it is tried again every 30 s"));
+                     each.hopeless
+                         ? "its file system does not allow it, so the cap is not kept there"
+                         : "nothing is lost, and it is tried again every 30 s"));
   }
 
   const std::function<void(const std::string&)> warn;
   std::mutex mutex;
   std::condition_variable changed;
-  std::set<std::shared_ptr<RankLog>> logs;     ///< all there are now
+  std::set<std::shared_ptr<RankLog>> logs;      ///< all there are now
   std::vector<std::shared_ptr<RankLog>> fresh;  ///< of these, those that the thread does not know
   uint64_t version = 0;                         ///< counts changes of the two
   bool over = false;

@@ -10,10 +10,11 @@
 
 namespace megalaunch {
 
-/// Keeps log files within their caps, on a thread of its own: neither a stuck console nor the copying
-/// holds up anything else. A cap may be passed by what a rank writes between two looks. Where a cap
-/// cannot be kept it says so once for each file, and tries again when that can help (a full disk).
-/// Functions are for one thread and never wait for the disk, but the destructor.
+/// Keeps log files within their caps, on a thread of its own: neither a stuck console nor the
+/// copying holds up anything else. A file may pass its cap by what its rank writes between two
+/// looks and while its parts are copied; by much if ranks write faster than the disk for long.
+/// Where a cap cannot be kept it says so once for each file, and tries again when that can help (a
+/// full disk). Functions are for one thread and never wait for the disk, but the destructor.
 class LogRotator {
  public:
   /// `warn` is called from the rotator's thread.

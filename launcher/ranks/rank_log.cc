@@ -81,8 +81,7 @@ size_t RankLog::read(uint64_t& place, char* buffer, size_t size) const {
   }
   if (done == 0) place = std::max(place, begin_);
   if (done == size || place + done < begin_) return done;
-  const ssize_t count =
-      read_at(file_.get(), buffer + done, size - done, place + done - collapsed_);
+  const ssize_t count = read_at(file_.get(), buffer + done, size - done, place + done - collapsed_);
   return done + static_cast<size_t>(std::max<ssize_t>(count, 0));
 }
 
@@ -112,8 +111,8 @@ Status RankLog::rotate() {
   auto gone = read_out(begin_, from, /*copies=*/false);
   if (!gone) return fail(std::move(gone).error());
   auto part = read_out(from, to, /*copies=*/keeps);
-  if (auto freed = part ? free_front(std::move(*gone), std::move(*part))
-                        : fail(std::move(part).error());
+  if (auto freed =
+          part ? free_front(std::move(*gone), std::move(*part)) : fail(std::move(part).error());
       !freed) {
     if (keeps) ::unlink(part_path(0).c_str());
     return freed;
@@ -161,7 +160,8 @@ Result<RankLog::Part> RankLog::read_out(uint64_t begin, uint64_t end, bool copie
       return failed(errno, "write");
     place += static_cast<uint64_t>(count);
   }
-  // What is freed next must be on disk by then; and a network file system tells only now that it is full.
+  // What is freed next must be on disk by then; and a network file system tells only now that it is
+  // full.
   if (part.file && ::fdatasync(part.file.get()) != 0) return failed(errno, "write");
   return part;
 }

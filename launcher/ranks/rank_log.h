@@ -54,10 +54,11 @@ class RankLog {
   bool is_over_its_cap() const { return cap_.max_size > 0 && end() - begin() > cap_.max_size; }
   /// Moves the oldest part of the file, at most max_size and never its end, to <path>.1, whose
   /// predecessors become .2 and so on; drops the one beyond `keep`, and what is so far from the end
-  /// that it would be dropped soon. `cat PATH.2 PATH.1 PATH` is then the end of what the rank wrote,
-  /// where the file system can collapse a range (ext4, xfs); elsewhere PATH begins with a hole in
-  /// place of what was moved. Needs as much room again while it copies. Nothing has changed when it
-  /// fails: a full disk, or (code EOPNOTSUPP) a file system that cannot free a part of a file.
+  /// that it would be dropped soon. `cat PATH.2 PATH.1 PATH` is then the end of what the rank
+  /// wrote, where the file system can collapse a range (ext4, xfs); elsewhere PATH begins with a
+  /// hole in place of what was moved. Needs as much room again while it copies. Nothing has changed
+  /// when it fails: a full disk, or (code EOPNOTSUPP) a file system that cannot free a part of a
+  /// file.
   Status rotate();
   /// The rank is gone: nothing is moved any more, and a rotate() under way gives up. What was
   /// dropped in all.

@@ -13,8 +13,8 @@ struct RunFiles {
   std::string name;                        ///< where it was found, relative to what was searched
   std::filesystem::path record_directory;  ///< holds run.json; empty when there is none
   std::vector<std::filesystem::path>
-      logs;  ///< ordered by generation ("attempt_1" after "attempt_0"), then by path; older parts of
-             ///< a log ("stdout.log.1") before it
+      logs;  ///< ordered by generation ("attempt_1" after "attempt_0"), then by path; older parts
+             ///< of a log ("stdout.log.1") before it
 
   bool operator==(const RunFiles&) const = default;
 };

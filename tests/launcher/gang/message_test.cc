@@ -69,8 +69,8 @@ TEST(Message, OrdersSurviveTheWire) {
   EXPECT_EQ(std::get<StopOrder>(*stop).reason, "why");
   EXPECT_EQ(std::get<TellOrder>(*order_from_json(again(Order(TellOrder{"a\nb"})))).text, "a\nb");
   EXPECT_TRUE(std::get<PrepareOrder>(*order_from_json(again(Order(PrepareOrder{true})))).first);
-  EXPECT_TRUE(std::holds_alternative<LinesShownOrder>(
-      *order_from_json(again(Order(LinesShownOrder{})))));
+  EXPECT_TRUE(
+      std::holds_alternative<LinesShownOrder>(*order_from_json(again(Order(LinesShownOrder{})))));
   const auto end = order_from_json(again(Order(EndOrder{144, "spent"})));
   EXPECT_EQ(std::get<EndOrder>(*end).exit_code, 144);
 }
@@ -133,9 +133,9 @@ TEST(Message, EveryFieldIsNeeded) {
   for (const Order& order :
        {Order(StartOrder{}), Order(StopOrder{}), Order(TellOrder{}), Order(EndOrder{})})
     refuses_without_any_field(to_json(order), order_from_json);
-  for (const News& news : {News(StartedNews{}), News(FailedNews{}), News(StoppedNews{}),
-                           News(SucceededNews{}), News(InterruptedNews{}), News(NoticeNews{}),
-                           News(LinesNews{})})
+  for (const News& news :
+       {News(StartedNews{}), News(FailedNews{}), News(StoppedNews{}), News(SucceededNews{}),
+        News(InterruptedNews{}), News(NoticeNews{}), News(LinesNews{})})
     refuses_without_any_field(to_json(news), news_from_json);
 }
 

@@ -121,8 +121,8 @@ TEST(JobFile, AllErrorsAreFoundAtOnce) {
 
 TEST(JobFile, LogsMayHaveACapAndNode0MayShowOthersRanks) {
   const Job job = good(kMinimal +
-                         "logs: {max_size: 1GiB, keep: 5, node_0_shows: [8, -1], console: "
-                         "collapsed}\n");
+                       "logs: {max_size: 1GiB, keep: 5, node_0_shows: [8, -1], console: "
+                       "collapsed}\n");
   EXPECT_EQ(job.logs.max_size, 1U << 30);
   EXPECT_EQ(job.logs.keep, 5);
   EXPECT_EQ(job.logs.console, Job::Logs::Console::kCollapsed);

@@ -26,9 +26,10 @@ class LineCollapserTest : public testing::Test {
   ManualClock clock_;
   std::vector<std::string> shown_;
   LineCollapser collapser_{[this](Stream stream, std::string_view prefix, std::string_view line) {
-    shown_.push_back(std::string(stream == Stream::kErr ? "E" : "") + std::string(prefix) +
-                     std::string(line));
-  }, 250ms, 1 << 20};
+                             shown_.push_back(std::string(stream == Stream::kErr ? "E" : "") +
+                                              std::string(prefix) + std::string(line));
+                           },
+                           250ms, 1 << 20};
 };
 
 TEST_F(LineCollapserTest, ALineOfAllRanksIsShownOnceAndAtOnce) {

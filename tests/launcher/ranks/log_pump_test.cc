@@ -285,7 +285,8 @@ TEST_F(LogPumpTest, CollapsedLinesAreShownOnceAndNoneIsLostAtTheEnd) {
     const size_t end = line.find("] ");
     const std::string who = line.substr(3, end - 3);
     for (size_t i = 0; i < who.size(); i += 2)
-      ranks[line.substr(end + 2)] += i + 1 < who.size() && who[i + 1] == '-' ? who[i + 2] - who[i] : 1;
+      ranks[line.substr(end + 2)] +=
+          i + 1 < who.size() && who[i + 1] == '-' ? who[i + 2] - who[i] : 1;
   }
   EXPECT_EQ(ranks["same"], 4);
   EXPECT_EQ(ranks["most"], 3);

@@ -34,9 +34,8 @@ TEST(LogFiles, OlderPartsOfALogComeBeforeIt) {
       "/l", {"/l/run.json", "/l/0/stdout.log", "/l/0/stdout.log.1", "/l/0/stdout.log.10",
              "/l/0/stdout.log.2", "/l/0/error.json", "/l/0/core.123", "/l/1/stdout.log"});
   ASSERT_EQ(runs.size(), 1u);
-  EXPECT_THAT(runs[0].logs,
-              ElementsAre("/l/0/stdout.log.10", "/l/0/stdout.log.2", "/l/0/stdout.log.1",
-                          "/l/0/stdout.log", "/l/1/stdout.log"));
+  EXPECT_THAT(runs[0].logs, ElementsAre("/l/0/stdout.log.10", "/l/0/stdout.log.2",
+                                        "/l/0/stdout.log.1", "/l/0/stdout.log", "/l/1/stdout.log"));
 }
 
 TEST(LogFiles, TheSearchedDirectoryItselfMayBeTheRun) {
