@@ -66,6 +66,9 @@ void NameLookup::cancel() {
 
 asio::awaitable<Result<NameLookup::Endpoints>> NameLookup::resolve(std::string host, uint16_t port,
                                                                    milliseconds patience) {
+  boost::system::error_code not_an_address;
+  if (const auto address = asio::ip::make_address(host, not_an_address); !not_an_address)
+    co_return Endpoints{{address, port}};
   if (!question_) ask_resolver(host, port);
   const auto question = question_;
   const auto take_answer = [&]() -> std::optional<Result<Endpoints>> {

@@ -86,6 +86,18 @@ TEST_F(NameLookupTest, ASilentResolverIsWaitedForWithPatienceAndAskedOnce) {
   EXPECT_EQ(*resolver.asked, 2);
 }
 
+TEST_F(NameLookupTest, AnAddressNeedsNoResolver) {
+  SlowResolver resolver;
+  NameLookup lookup(context_, resolver.ask());
+  for (const char* address : {"127.0.0.1", "::1"}) {
+    const Answer answer = resolve(lookup, address, 0ms);
+    ASSERT_TRUE(*answer) << answer->error().message;
+    const boost::asio::ip::tcp::endpoint expected(boost::asio::ip::make_address(address), 29500);
+    EXPECT_THAT(**answer, testing::ElementsAre(expected));
+  }
+  EXPECT_EQ(*resolver.asked, 0);
+}
+
 TEST_F(NameLookupTest, CancelEndsTheWait) {
   SlowResolver resolver;
   NameLookup lookup(context_, resolver.ask());
