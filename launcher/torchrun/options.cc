@@ -188,7 +188,7 @@ Status read_rest(const ParsedArguments& parsed, const Variables& environment,
                 "--logs-specs {}: it names a Python plug-in, which a native launcher cannot load. "
                 "Use --log-dir, --redirects and --tee.",
                 parsed.text("logs-specs"));
-  auto conf = parse_rendezvous_conf(parsed.text("rdzv-conf"));
+  auto conf = parse_rendezvous_conf(parsed.text("rdzv-conf"), options.is_static);
   if (!conf) return fail(std::move(conf).error());
   options.conf = *conf;
   options.ranks_per_node = parsed.text("nproc-per-node");

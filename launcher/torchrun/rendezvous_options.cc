@@ -24,7 +24,7 @@ std::optional<bool> truth(std::string_view text) {
   return std::nullopt;
 }
 
-Status set(RendezvousConf& conf, std::string_view key, std::string_view value) {
+Status set(RendezvousConf& conf, std::string_view key, std::string_view value, bool is_static) {
   const auto set_time = [&](std::optional<seconds>& target) -> Status {
     const auto number = python_integer(value);
     if (!number || *number <= 0 || *number > kLongest)
@@ -35,7 +35,7 @@ Status set(RendezvousConf& conf, std::string_view key, std::string_view value) {
   };
   if (key == "join_timeout") return set_time(conf.join_timeout);
   if (key == "last_call_timeout") return set_time(conf.last_call_timeout);
-  if (key == "timeout") return set_time(conf.timeout);
+  if (key == "timeout" && is_static) return set_time(conf.timeout);
   if (key == "heartbeat_timeout") return set_time(conf.heartbeat_timeout);
   if (key == "is_host") {
     conf.is_host = truth(value);
@@ -50,7 +50,7 @@ Status set(RendezvousConf& conf, std::string_view key, std::string_view value) {
 
 }  // namespace
 
-Result<RendezvousConf> parse_rendezvous_conf(std::string_view text) {
+Result<RendezvousConf> parse_rendezvous_conf(std::string_view text, bool is_static) {
   RendezvousConf conf;
   text = trimmed(text);
   while (!text.empty()) {
@@ -62,7 +62,8 @@ Result<RendezvousConf> parse_rendezvous_conf(std::string_view text) {
     if (key.empty())
       return fail(Error::Kind::kRefused, "--rdzv-conf must have the form key=value,key=value");
     if (value.empty()) return fail(Error::Kind::kRefused, "--rdzv-conf: '{}' has no value", key);
-    if (auto status = set(conf, key, value); !status) return fail(std::move(status).error());
+    if (auto status = set(conf, key, value, is_static); !status)
+      return fail(std::move(status).error());
     if (comma == text.npos) break;
     text.remove_prefix(comma + 1);
     if (text.empty())

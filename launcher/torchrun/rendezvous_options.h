@@ -21,8 +21,9 @@ struct RendezvousConf {
 };
 
 /// `key=value,...`. Errors (kRefused): no key, no value, a value that its key cannot have, and
-/// store_type=file.
-Result<RendezvousConf> parse_rendezvous_conf(std::string_view text);
+/// store_type=file. `timeout` is read for the static back end alone: for the others it is one of
+/// torch's own keys, and may be anything.
+Result<RendezvousConf> parse_rendezvous_conf(std::string_view text, bool is_static);
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`; nothing stands for localhost. Without a port:
 /// `default_port`.

@@ -23,9 +23,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 FILES = ["test_store.py", "elastic/**/*test*.py", "launcher/*test*.py", "test_launcher.py"]
 
-# What passes with torch and not with ours, by a pattern of "file test": why that is meant to be so.
+# What passes with torch and not with ours, by a pattern of "file test text": why that is meant to be so.
+INSIDE = "the test replaces a part of Python's torchrun in its own process and expects it to be called; ours is a program"
 EXPECTED = [
     ("test_store_timeout_on_missing_clients", "only the process that hosts torch's store waits for its clients; ours is hosted by another"),
+    ("test_launch_elastic_agent_raise_exception|test_launch_shutdown|test_launch_elastic_worker_raise_exception", INSIDE),
+    ("logs.spec.*names a Python plug-in", "--logs-specs names a Python plug-in: refused (docs/torchrun.md)"),
+    ("test_init_method.*exitcode  : 134", "the script does not destroy its process group, and torch may abort while Python ends: here "
+     "and under torchrun alike, whose exit status shows it as seldom"),
 ]
 
 
@@ -65,7 +70,7 @@ def run_file(file, python, ours, flags):
 
 
 def reason_for(name):
-    return next((reason for pattern, reason in EXPECTED if re.search(pattern, name)), None)
+    return next((reason for pattern, reason in EXPECTED if re.search(pattern, name, re.DOTALL)), None)
 
 
 def main():
@@ -101,7 +106,7 @@ def main():
                 counts["only ours passes"] += 1
                 print(f"    torch {a[0]}, ours passed: {test}: {a[1][:200]}")
                 continue
-            reason = reason_for(f"{name} {test}")
+            reason = reason_for(f"{name} {test} {b[1]}")
             counts["expected" if reason else "wrong"] += 1
             print(f"    torch {a[0]}, ours {b[0]}: {test}: {reason or b[1][:300]}", flush=True)
     print(", ".join(f"{key}: {value}" for key, value in counts.items()))

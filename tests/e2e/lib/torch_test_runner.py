@@ -17,7 +17,7 @@ class Recorder(unittest.TestResult):
     def note(self, outcome, error=None):
         if self.outcome == "passed" or outcome in ("failed", "error"):
             self.outcome = outcome
-            self.text = str(error)[-400:] if error else ""
+            self.text = str(error).split("\\n\\nTo execute this test")[0][-600:] if error else ""
 
     def addError(self, test, error):
         self.note("error", repr(error[1]))
@@ -50,10 +50,8 @@ def main():
     sys.path.insert(1, str(next(parent for parent in file.parents if parent.name == "test")))
     if "MEGALAUNCH" in os.environ:
         import sitecustomize
-        import torch.distributed.launch
         import torch.distributed.run
-        sitecustomize._run_ours(torch.distributed.run)
-        sitecustomize._run_ours(torch.distributed.launch)
+        sitecustomize.run_ours(torch.distributed.run)
     with results.open("a", buffering=1) as out:
         def say(**what):
             out.write(json.dumps(what) + "\n")

