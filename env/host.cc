@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -117,6 +118,13 @@ std::optional<std::string> listener_on(uint16_t port) {
     }
   }
   return std::nullopt;
+}
+
+bool disk_is_full(const std::filesystem::path& path) {
+  constexpr uint64_t kFewLines = 16 * 1024;
+  struct statvfs system {};
+  return ::statvfs(path.c_str(), &system) == 0 && system.f_blocks > 0 &&
+         static_cast<uint64_t>(system.f_bavail) * system.f_frsize < kFewLines;
 }
 
 }  // namespace megalaunch

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,5 +23,9 @@ std::optional<bool> is_this_machine(const std::string& host);
 /// Who listens on a TCP port of this machine: "nginx (pid 812: nginx -g daemon off;)". Nothing when
 /// nobody does or the process belongs to somebody else.
 std::optional<std::string> listener_on(uint16_t port);
+
+/// Whether the file system of `path` has no room for a few lines more (statvfs). False when it
+/// cannot be asked, and for those that have no size.
+bool disk_is_full(const std::filesystem::path& path);
 
 }  // namespace megalaunch

@@ -453,6 +453,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
     const auto ranks = static_cast<size_t>(std::max(options.ranks, 1));
     const size_t share = std::clamp(kAllTails / static_cast<size_t>(std::max(world_size, 1)),
                                     kSmallestTail, Evidence::kMaxTail);
+    if (!succeeded(exit.status) && !exit.stopped_by_us)
+      evidence.log_disk_full = disk_is_full(files_of(exit.local_rank).folder);
     if (!succeeded(exit.status) || exit.stopped_by_us)
       add_files(evidence, files_of(exit.local_rank), std::min(share, kNodeTails / ranks / 2));
     return evidence;

@@ -135,6 +135,7 @@ nlohmann::json to_json(const Evidence& evidence) {
             {"end", to_json(evidence.end)},
             {"stopped_by_us", evidence.stopped_by_us},
             {"oom_killed", evidence.oom_killed},
+            {"log_disk_full", evidence.log_disk_full},
             {"ended_at_ns", nanoseconds_of(evidence.ended_at)},
             {"clock_offset_ns", evidence.clock_offset.count()},
             {"clock_uncertainty_ns", evidence.clock_uncertainty.count()},
@@ -168,6 +169,7 @@ Result<Evidence> evidence_from_json(const nlohmann::json& json) {
   }
   evidence.stopped_by_us = reader.flag("stopped_by_us");
   evidence.oom_killed = reader.flag("oom_killed");
+  if (json.contains("log_disk_full")) evidence.log_disk_full = reader.flag("log_disk_full");
   evidence.ended_at = wall_time(reader.integer("ended_at_ns", 0, kMax));
   evidence.clock_offset = nanoseconds(reader.integer("clock_offset_ns", -kMax, kMax));
   evidence.clock_uncertainty = nanoseconds(reader.integer("clock_uncertainty_ns", 0, kMax));

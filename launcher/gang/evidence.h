@@ -50,6 +50,7 @@ struct Evidence {
   bool stopped_by_us = false;  ///< it was alive when its agent began to stop the generation
   bool oom_killed =
       false;  ///< the kernel counted an out-of-memory kill in the cgroup during this generation
+  bool log_disk_full = false;   ///< there was no room for its last words
   WallTime ended_at;            ///< on the node's own clock; for a lost node: its last sign of life
   nanoseconds clock_offset{0};  ///< the node's clock minus node 0's
   nanoseconds clock_uncertainty{0};  ///< the offset is right to within this

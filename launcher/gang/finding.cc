@@ -259,6 +259,15 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
     finding.text = describe(evidence.end);
     consider(std::move(finding));
   }
+  const auto* exited = std::get_if<Exited>(&evidence.end);
+  if (evidence.log_disk_full && best.line == 0 && exited != nullptr && exited->code != 0) {
+    // It could not write why it ended; that is likely to be why.
+    best = find_in_text("No space left on device", Finding::Source::kEnd, rules);
+    best.line = 0;
+    best.lines.clear();
+    best.certain = false;
+    best.text = describe(evidence.end) + "; no space left on the disk of its logs for its last words";
+  }
   const auto* signaled = std::get_if<Signaled>(&evidence.end);
   if (evidence.oom_killed && signaled != nullptr && signaled->signal == SIGKILL) {
     best.kind = CauseKind::kHostOutOfMemory;

@@ -158,6 +158,18 @@ class Failures(case.GangTest):
         self.assert_codes(gang, 143, timeout=5)
         self.assert_no_orphans(gang)
 
+    def test_a_rank_that_a_full_disk_made_mute_is_said_to_be_so(self):
+        logs = self.folder / "logs"
+        logs.mkdir()
+        if os.system(f"mount -t tmpfs -o size=512k tmpfs {logs}") != 0:
+            self.skipTest("cannot mount a small file system here")
+        self.addCleanup(os.system, f"umount -l {logs}")
+        fill = "while echo 0123456789012345678901234567890123456789; do :; done 2>/dev/null; echo lost >&2; exit 1"
+        gang = self.gang(job(fill, logs={"dir": str(logs), "console": "errors"}), nodes=1, ranks=1).start_all()
+        self.assert_codes(gang, 1, timeout=30)
+        self.assertIn("no space left on the disk of its logs", gang.agents[0].text())
+        self.assertIn("data", gang.agents[0].wait_for("Why: .*").group())
+
     def test_no_rank_inherits_a_descriptor_a_blocked_signal_or_an_ignored_one(self):
         script = r"""
             ls -l /proc/self/fd | sed -n 's/.* \([0-9][0-9]*\) -> \(.*\)/fd \1 \2/p' | grep -v '^fd 3 /proc/'

@@ -69,6 +69,11 @@ TEST(Host, SaysWhoListensOnAPort) {
   }
 }
 
+TEST(Host, AnUnknownOrSizelessDiskIsNotFull) {
+  EXPECT_FALSE(disk_is_full("/proc"));
+  EXPECT_FALSE(disk_is_full("/nowhere"));
+}
+
 TEST(Cgroup, OutOfMemoryKillsAreCountedOrUnknownButNeverNegative) {
   const auto count = count_oom_kills();
   if (!count) GTEST_SKIP() << "no memory cgroup can be read here";

@@ -266,6 +266,19 @@ TEST(Verdict, AnUnknownErrorBeforeTheSymptomsIsTheCauseAndBehindThemIsNone) {
   EXPECT_EQ(rule_of(kReset + std::string("OddError: training failed\n")), "store-lost");
 }
 
+TEST(Verdict, ARankWhoseLastWordsFoundNoRoomDiedOfTheFullDisk) {
+  Evidence mute = rank(3, Exited{1}, 10, " iteration 5/ 10 | loss: 1\n");
+  mute.log_disk_full = true;
+  const Verdict verdict = decide(std::vector{mute}, rules());
+  EXPECT_EQ(verdict.rule, "storage-full");
+  EXPECT_FALSE(verdict.certain);
+  EXPECT_THAT(verdict.text, HasSubstr("no space left"));
+
+  Evidence telling = rank(3, Exited{1}, 10, kOom);
+  telling.log_disk_full = true;
+  EXPECT_EQ(decide(std::vector{telling}, rules()).kind, CauseKind::kOutOfMemory);
+}
+
 TEST(Verdict, WhatWasSurvivedIsNoCause) {
   const std::vector evidence{rank(0, Exited{1}, 0,
                                   "FileNotFoundError: [Errno 2] No such file or directory: "

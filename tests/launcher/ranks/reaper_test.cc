@@ -93,8 +93,10 @@ TEST(Reaper, TellsThatAChildWasStoppedAndThatItGoesOn) {
   boost::asio::io_context context;
   Reaper reaper(context);
   const pid_t pid = child_that([] {
+    ::setpgid(0, 0);  // as ranks do; in a group that is orphaned SIGTSTP would stop nobody
     for (;;) ::pause();
   });
+  ASSERT_TRUE(wait_until([&] { return ::getpgid(pid) == pid; }));
   bool ended = false;
   std::vector<int> pauses;
   reaper.watch(
