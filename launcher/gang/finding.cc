@@ -266,7 +266,8 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
     best.line = 0;
     best.lines.clear();
     best.certain = false;
-    best.text = describe(evidence.end) + "; no space left on the disk of its logs for its last words";
+    best.text =
+        describe(evidence.end) + "; no space left on the disk of its logs for its last words";
   }
   const auto* signaled = std::get_if<Signaled>(&evidence.end);
   if (evidence.oom_killed && signaled != nullptr && signaled->signal == SIGKILL) {

@@ -32,12 +32,15 @@ std::string read_proc(pid_t pid, const char* name, size_t limit = 1U << 20) {
   return text;
 }
 
-/// It has a program, and there is or will be more to read of its environment than nothing: it is in
-/// the middle of exec(), or was when somebody looked.
-bool has_environment(pid_t pid) {
+/// False for a zombie, a kernel thread, and for what is somebody else's.
+bool has_program(pid_t pid) {
   char target[1];
-  if (::readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), target, sizeof target) < 0)
-    return false;  // a zombie, a kernel thread, or somebody else's
+  return ::readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), target, sizeof target) >= 0;
+}
+
+/// There is or will be more to read of its environment than nothing: it is in the middle of exec(),
+/// or was when somebody looked.
+bool has_environment(pid_t pid) {
   const std::string text = read_proc(pid, "stat", 4096);
   const size_t close = text.rfind(')');
   if (close == std::string::npos) return false;
@@ -52,9 +55,12 @@ bool has_environment(pid_t pid) {
 
 std::string environment_of(pid_t pid) {
   constexpr int kTries = 100;
-  for (int i = 0; i < kTries; ++i) {
+  // Late in exec() the environment has a place before it has an end, which is soon over.
+  constexpr int kLooksAtAnEmptyOne = 5;
+  for (int i = 0, empty = 0; i < kTries && empty < kLooksAtAnEmptyOne; ++i) {
     std::string text = read_proc(pid, "environ");
-    if (!text.empty() || !has_environment(pid)) return text;
+    if (!text.empty() || !has_program(pid)) return text;
+    empty = has_environment(pid) ? 0 : empty + 1;
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   }
   return {};

@@ -13,7 +13,8 @@
 namespace megalaunch {
 namespace {
 
-/// Where a test would hang. The times themselves are printed, not judged: a busy machine takes longer.
+/// Where a test would hang. The times themselves are printed, not judged: a busy machine takes
+/// longer.
 constexpr seconds kLimit{50};
 
 /// Counts what all agents together send and receive, heartbeats left out.
