@@ -36,7 +36,7 @@ Status for_each_line(const std::filesystem::path& path, Line line) {
     std::string_view rest(buffer.data(), kept + static_cast<std::size_t>(n));
     for (std::size_t end; (end = rest.find('\n')) != rest.npos; rest.remove_prefix(end + 1))
       line(rest.substr(0, end));
-    if (rest.size() > kLongestLine) rest = {};
+    if (rest.size() > kLongestLine) rest.remove_prefix(rest.size());
     std::memmove(buffer.data(), rest.data(), rest.size());
     kept = rest.size();
   }
