@@ -180,8 +180,8 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
       if (rank.alive) ::kill(-rank.pid, signal);
   }
 
-  /// Processes of ours that are not ranks: descendants of living ranks, and whoever carries the
-  /// marker.
+  /// Processes of ours that are not ranks: descendants of living ranks, those of ended ranks that
+  /// were found in time (the subreaper inherits them), and whoever carries the marker.
   std::vector<pid_t> stragglers() const {
     std::vector<pid_t> found = processes_with_variable(marker);
     for (const LiveRank& rank : ranks) {
@@ -189,6 +189,9 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
       const auto below = descendants_of(rank.pid);
       found.insert(found.end(), below.begin(), below.end());
     }
+    if (!descendants.empty())
+      for (const pid_t pid : descendants_of(::getpid()))
+        if (descendants.contains(pid)) found.push_back(pid);
     std::sort(found.begin(), found.end());
     found.erase(std::unique(found.begin(), found.end()), found.end());
     std::erase_if(found, [this](pid_t pid) {

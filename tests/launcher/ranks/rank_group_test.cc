@@ -297,6 +297,15 @@ TEST_F(RankGroupTest, AGrandchildThatDroppedTheMarkerDiesWithItsParent) {
   EXPECT_FALSE(is_alive(child));
 }
 
+TEST_F(RankGroupTest, AGrandchildWithoutTheMarkerThatIgnoresSIGTERMIsKilledAfterTheGrace) {
+  start_scripts(
+      {"env -i /bin/sh -c 'trap \"\" TERM; echo $$ > child; while :; do /bin/sleep 0.01; done' & "
+       "wait"});
+  const pid_t child = number_in("child");
+  ASSERT_TRUE(stop(100ms));
+  EXPECT_FALSE(is_alive(child));
+}
+
 TEST_F(RankGroupTest, ALeftBehindGrandchildThatIgnoresSIGTERMIsKilledAfterTheGrace) {
   start_scripts(
       {"setsid sh -c 'trap \"\" TERM; echo $$ > child; while :; do sleep 0.01; done' & "
