@@ -64,7 +64,8 @@ std::vector<NumaTopology::Gpu> read_gpus(const fs::path& root) {
     gpu.pci_address = entry.path().filename().string();
     gpu.uuid = gpu_uuid(entry.path() / "information");
     // -1 on machines with one node only.
-    const auto node = number(first_line(root / "sys/bus/pci/devices" / gpu.pci_address / "numa_node"));
+    const auto node =
+        number(first_line(root / "sys/bus/pci/devices" / gpu.pci_address / "numa_node"));
     gpu.node = std::max(node.value_or(0), 0);
     gpus.push_back(std::move(gpu));
   }
@@ -74,7 +75,8 @@ std::vector<NumaTopology::Gpu> read_gpus(const fs::path& root) {
 }
 
 /// CPUs of a node by what `key_of` says of them.
-std::map<int, std::vector<int>> grouped(const std::set<int>& cpus, const std::map<int, int>& key_of) {
+std::map<int, std::vector<int>> grouped(const std::set<int>& cpus,
+                                        const std::map<int, int>& key_of) {
   std::map<int, std::vector<int>> groups;
   for (const int cpu : cpus) {
     const auto key = key_of.find(cpu);
@@ -100,9 +102,10 @@ Result<std::vector<int>> own_cores(const NumaTopology& topology, size_t gpu,
   const auto [place, sharers] = place_on_node(topology, gpu);
   const size_t each = cores.size() / sharers, more = cores.size() % sharers;
   if (each == 0)
-    return fail(Error::Kind::kRefused,
-                "NUMA node {} has {} usable physical cores for {} GPUs: none can have one of its own",
-                topology.gpus[gpu].node, cores.size(), sharers);
+    return fail(
+        Error::Kind::kRefused,
+        "NUMA node {} has {} usable physical cores for {} GPUs: none can have one of its own",
+        topology.gpus[gpu].node, cores.size(), sharers);
   // The first GPUs get the cores that are left over.
   const size_t begin = place * each + std::min(place, more);
   const size_t end = begin + each + (place < more ? 1 : 0);
@@ -116,7 +119,8 @@ Result<std::vector<int>> own_cores(const NumaTopology& topology, size_t gpu,
   return cpus;
 }
 
-std::vector<int> one_cache(const NumaTopology& topology, size_t gpu, const std::set<int>& node_cpus) {
+std::vector<int> one_cache(const NumaTopology& topology, size_t gpu,
+                           const std::set<int>& node_cpus) {
   const auto groups = grouped(node_cpus, topology.cache_of);
   std::vector<std::vector<int>> caches;
   for (const auto& [first, members] : groups) caches.push_back(members);
@@ -134,7 +138,8 @@ std::vector<int> whole_socket(const NumaTopology& topology, const std::set<int>&
   const int socket = socket_of(*node_cpus.begin());
   std::vector<int> cpus;
   for (const auto& [node, members] : topology.nodes)
-    if (socket_of(*members.begin()) == socket) cpus.insert(cpus.end(), members.begin(), members.end());
+    if (socket_of(*members.begin()) == socket)
+      cpus.insert(cpus.end(), members.begin(), members.end());
   std::sort(cpus.begin(), cpus.end());
   return cpus;
 }
@@ -197,7 +202,8 @@ std::optional<NumaBinding> parse_numa_binding(std::string_view word) {
   return std::nullopt;
 }
 
-Result<std::vector<int>> cpus_near_gpu(NumaBinding binding, const NumaTopology& topology, size_t gpu) {
+Result<std::vector<int>> cpus_near_gpu(NumaBinding binding, const NumaTopology& topology,
+                                       size_t gpu) {
   if (gpu >= topology.gpus.size())
     return fail(Error::Kind::kRefused, "there is no GPU {} on this machine (it has {})", gpu,
                 topology.gpus.size());
@@ -223,10 +229,11 @@ Result<std::vector<int>> cpus_near_gpu(NumaBinding binding, const NumaTopology& 
 Result<size_t> gpu_of_device(const NumaTopology& topology,
                              const std::optional<std::string>& cuda_visible_devices, int device) {
   const auto none = [&] {
-    return fail(Error::Kind::kRefused, "there is no GPU for device {}: this machine has {}{}", device,
-                topology.gpus.size(),
-                cuda_visible_devices ? fmt::format(", CUDA_VISIBLE_DEVICES={}", *cuda_visible_devices)
-                                     : "");
+    return fail(Error::Kind::kRefused, "there is no GPU for device {}: this machine has {}{}",
+                device, topology.gpus.size(),
+                cuda_visible_devices
+                    ? fmt::format(", CUDA_VISIBLE_DEVICES={}", *cuda_visible_devices)
+                    : "");
   };
   if (!cuda_visible_devices) {
     if (static_cast<size_t>(device) >= topology.gpus.size()) return none();

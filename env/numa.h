@@ -29,7 +29,8 @@ struct NumaTopology {
 
 /// Reads sysfs, and the NVIDIA driver's list of GPUs, below `root` ("/" but in tests). What is not
 /// there is left out.
-NumaTopology read_numa_topology(const std::filesystem::path& root, const std::set<int>& usable_cpus);
+NumaTopology read_numa_topology(const std::filesystem::path& root,
+                                const std::set<int>& usable_cpus);
 
 /// The CPUs that this process may use.
 std::set<int> usable_cpus();
@@ -43,9 +44,10 @@ enum class NumaBinding {
 };
 std::optional<NumaBinding> parse_numa_binding(std::string_view word);
 
-/// The CPUs for the user of GPU `gpu`, an index into topology.gpus. Fails when there is no such GPU,
-/// its node has no usable CPU, or (exclusive) fewer cores than GPUs.
-Result<std::vector<int>> cpus_near_gpu(NumaBinding binding, const NumaTopology& topology, size_t gpu);
+/// The CPUs for the user of GPU `gpu`, an index into topology.gpus. Fails when there is no such
+/// GPU, its node has no usable CPU, or (exclusive) fewer cores than GPUs.
+Result<std::vector<int>> cpus_near_gpu(NumaBinding binding, const NumaTopology& topology,
+                                       size_t gpu);
 
 /// The GPU that CUDA calls `device` under this value of CUDA_VISIBLE_DEVICES (nothing: unset).
 Result<size_t> gpu_of_device(const NumaTopology& topology,

@@ -57,7 +57,8 @@ std::vector<fs::path> library_folders(const fs::path& program, const fs::path& p
       if (with_user && home && !environment.get_nonempty("PYTHONNOUSERSITE"))
         folders.push_back(fs::path(*home) / ".local" / "lib" / name / "site-packages");
       // Debian's order for the system's interpreter.
-      if (prefix == "/usr") folders.push_back(fs::path("/usr/local") / lib / name / "dist-packages");
+      if (prefix == "/usr")
+        folders.push_back(fs::path("/usr/local") / lib / name / "dist-packages");
       folders.push_back(prefix / lib / name / "site-packages");
       folders.push_back(prefix / lib / name / "dist-packages");
     }

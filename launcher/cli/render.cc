@@ -147,7 +147,8 @@ void add_render_command(CLI::App& app, CommandContext& context) {
   command->footer(kHelp);
   add_job_flags(*command, flags->job);
   command->add_flag("--json", flags->json, "Print one JSON object");
-  command->add_flag("--no-checks", flags->job.no_checks, "Exit with 0 although the checks refuse the job");
+  command->add_flag("--no-checks", flags->job.no_checks,
+                    "Exit with 0 although the checks refuse the job");
   command->add_option("--at", flags->at, "The time (UTC) that goes into names, instead of now")
       ->type_name("2024-11-07T16:27:21");
   command->add_option("--port", flags->port, "The port that platform dsw draws")

@@ -18,7 +18,7 @@ struct ErrorFile {
   std::string message;       ///< "ValueError: text"
   std::string py_callstack;  ///< the traceback; may be empty
   std::optional<WallTime>
-      timestamp;     ///< when the exception escaped, in whole seconds on the rank's node
+      timestamp;       ///< when the exception escaped, in whole seconds on the rank's node
   std::string path{};  ///< where it lies on the rank's node; empty when nobody said
 
   bool operator==(const ErrorFile&) const = default;

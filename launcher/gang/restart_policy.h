@@ -21,7 +21,7 @@ struct RestartLimits {
   bool any_cause = false;  ///< every failure is retried, at once, until `max` restarts are used up,
                            ///< whatever its cause: torchrun's --max-restarts. The job then ends
                            ///< with the first failed rank's code, 128+n for signal n.
-  int max = 3;                  ///< restarts without progress in between, whatever their causes
+  int max = 3;             ///< restarts without progress in between, whatever their causes
   std::optional<int> lifetime;  ///< restarts ever, progress or not (torchrun's --max-restarts)
   std::map<CauseKind, int>
       per_kind;  ///< in place of the table's retries for the kind, and of its needs_progress

@@ -98,7 +98,8 @@ struct RunMonitor::State {
                        std::chrono::duration_cast<seconds>(now - generation_start).count());
   }
 
-  /// The driver's library costs 20 MiB and its opening some milliseconds: loaded only for a job that trains.
+  /// The driver's library costs 20 MiB and its opening some milliseconds: loaded only for a job
+  /// that trains.
   bool gpus_are_open() {
     const std::lock_guard lock(mutex);
     if (gpus || !progress || !progress->latest()) return gpus != nullptr;

@@ -4,7 +4,8 @@ namespace megalaunch {
 
 std::span<const ArgumentSpec> torchrun_options() {
   using enum ArgumentSpec::Takes;
-  // clang-format off: a row a line
+  // A row a line.
+  // clang-format off
   static const ArgumentSpec kOptions[] = {
       {"nnodes", 0, kText, "1:1", {}, true, "N or MIN:MAX", "Nodes of the job; with MIN:MAX it starts with MIN when no more come before the last call ends."},
       {"nproc-per-node", 0, kText, "1", {}, true, "N", "Ranks on this node: a number, gpu, cpu, or auto (GPUs, else CPUs)."},

@@ -10,7 +10,8 @@ namespace {
 TEST(TorchVersion, IsReadFromTheBeginningOfItsText) {
   EXPECT_EQ(parse_torch_version("2.13.0+cu130"), (TorchVersion{2, 13}));
   EXPECT_EQ(parse_torch_version("1.13.0a0"), (TorchVersion{1, 13}));
-  for (const char* text : {"", "2", "2.", "x.y", ".1"}) EXPECT_EQ(parse_torch_version(text), std::nullopt) << text;
+  for (const char* text : {"", "2", "2.", "x.y", ".1"})
+    EXPECT_EQ(parse_torch_version(text), std::nullopt) << text;
 }
 
 TEST(TorchVersion, IsFoundInAVirtualEnvironment) {
@@ -26,7 +27,8 @@ TEST(TorchVersion, AVirtualEnvironmentMayShareTheBaseInterpretersPackages) {
   const TempDir dir;
   const auto base = dir.write("base/bin/python3", "").parent_path();
   dir.write("base/lib/python3.9/site-packages/torch/version.py", "__version__ = \"1.12.1\"\n");
-  dir.write("venv/pyvenv.cfg", "home = " + base.string() + "\ninclude-system-site-packages = true\n");
+  dir.write("venv/pyvenv.cfg",
+            "home = " + base.string() + "\ninclude-system-site-packages = true\n");
   EXPECT_EQ(installed_torch(dir.write("venv/bin/python3", ""), Variables()), (TorchVersion{1, 12}));
 }
 

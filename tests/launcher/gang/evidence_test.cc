@@ -19,8 +19,8 @@ Evidence sample() {
   evidence.ended_at = WallTime(milliseconds(1'730'996'841'250));
   evidence.clock_offset = milliseconds(-40);
   evidence.clock_uncertainty = milliseconds(3);
-  evidence.error_file = ErrorFile{"ValueError: x", "Traceback", WallTime(seconds(1'730'996'841)),
-                                  "/logs/error.json"};
+  evidence.error_file =
+      ErrorFile{"ValueError: x", "Traceback", WallTime(seconds(1'730'996'841)), "/logs/error.json"};
   evidence.stderr_tail = "last words\n";
   return evidence;
 }

@@ -97,8 +97,10 @@ TEST(Checks, TokenCountsThatGiveNoIterationSaySo) {
 }
 
 TEST(Checks, SizesBeyondAnyModelAreRefusedBeforeTheyOverflow) {
-  for (const char* set : {"parallel.cp=9000000000000000000", "batch.global=9000000000000000000", "batch.micro=2000000"}) {
-    const auto loaded = parse_job("version: 1\nmegatron: {model: gpt}\n", "a.yaml", Variables(), {set}, "/start");
+  for (const char* set : {"parallel.cp=9000000000000000000", "batch.global=9000000000000000000",
+                          "batch.micro=2000000"}) {
+    const auto loaded =
+        parse_job("version: 1\nmegatron: {model: gpt}\n", "a.yaml", Variables(), {set}, "/start");
     ASSERT_EQ(loaded.errors.size(), 1u) << set;
     EXPECT_THAT(loaded.errors[0].message, HasSubstr("is too large; the most is")) << set;
   }
