@@ -113,7 +113,7 @@ class TorchrunGang(case.GangTest):
     def test_a_signal_ends_a_node_that_waits_for_the_endpoints_name(self):
         gang = self.gang_with(["--rdzv-backend=c10d", "--rdzv-endpoint=master:29400"], net=self.network(1), nnodes=2, nodes=1)
         agent = gang.start(0)
-        processes.wait_until(lambda: processes.blocks(agent.pid, signal.SIGTERM), 20, "it to be ready for signals")
+        processes.wait_until(lambda: processes.is_ready_for(agent.pid, signal.SIGTERM), 20, "it to be ready for signals")
         agent.signal(signal.SIGTERM)
         self.assert_codes(gang, 128 + signal.SIGTERM)
 

@@ -23,11 +23,11 @@ def state(pid):
         return None
 
 
-def blocks(pid, number):
-    """It holds this signal back, until it has a use for it."""
+def is_ready_for(pid, number):
+    """It holds this signal back until it has a use for it, or has one already."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-            masks = [int(line.split()[1], 16) for line in file if line.startswith("SigBlk:")]
+            masks = [int(line.split()[1], 16) for line in file if line.startswith(("SigBlk:", "SigCgt:"))]
     except OSError:
         return False
     return any(mask >> (number - 1) & 1 for mask in masks)
