@@ -113,7 +113,8 @@ class TorchrunGang(case.GangTest):
     def test_a_signal_ends_a_node_that_waits_for_the_endpoints_name(self):
         gang = self.gang_with(["--rdzv-backend=c10d", "--rdzv-endpoint=master:29400"], net=self.network(1), nnodes=2, nodes=1)
         agent = gang.start(0)
-        processes.wait_until(lambda: processes.is_ready_for(agent.pid, signal.SIGTERM), 20, "it to be ready for signals")
+        processes.wait_until(lambda: os.readlink(f"/proc/{agent.pid}/exe").endswith("megalaunch"), 20, "it to be megalaunch")
+        time.sleep(0.5)  # by now it waits for the name; if not, the signal ends it all the same
         agent.signal(signal.SIGTERM)
         self.assert_codes(gang, 128 + signal.SIGTERM)
 

@@ -23,16 +23,6 @@ def state(pid):
         return None
 
 
-def is_ready_for(pid, number):
-    """It holds this signal back until it has a use for it, or has one already."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-            masks = [int(line.split()[1], 16) for line in file if line.startswith(("SigBlk:", "SigCgt:"))]
-    except OSError:
-        return False
-    return any(mask >> (number - 1) & 1 for mask in masks)
-
-
 def command_line(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
