@@ -121,7 +121,7 @@ struct Preparer::State : std::enable_shared_from_this<State> {
   /// With what left its process group: no rank has the marker while steps run.
   void kill_step() const {
     auto left = processes_with_variable(marker);
-    const auto below = descendants_of(pid);
+    const auto below = descendants_of({pid});
     left.insert(left.end(), below.begin(), below.end());
     ::kill(-pid, SIGKILL);
     for (const pid_t each : left) ::kill(each, SIGKILL);

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "env/unique_fd.h"
 
@@ -98,18 +99,19 @@ std::optional<Stat> stat_of(pid_t pid) {
 
 }  // namespace
 
-std::vector<pid_t> descendants_of(pid_t root) {
+std::vector<pid_t> descendants_of(std::vector<pid_t> roots) {
   std::unordered_multimap<pid_t, pid_t> children;
   for (const pid_t pid : all_processes()) {
     const auto stat = stat_of(pid);
     if (stat && stat->state != 'Z' && stat->state != 'X') children.emplace(stat->parent, pid);
   }
-  std::vector<pid_t> found{root};
+  const auto given = static_cast<std::ptrdiff_t>(roots.size());
+  std::vector<pid_t> found = std::move(roots);
   for (size_t next = 0; next < found.size(); ++next) {
     const auto [begin, end] = children.equal_range(found[next]);
     for (auto it = begin; it != end; ++it) found.push_back(it->second);
   }
-  found.erase(found.begin());
+  found.erase(found.begin(), found.begin() + given);
   return found;
 }
 

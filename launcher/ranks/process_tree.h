@@ -10,8 +10,9 @@ namespace megalaunch {
 
 /// Looks at /proc. A process that ends meanwhile is simply not there; nothing here fails.
 
-/// All living descendants of `root` (not itself; zombies left out), parents before children.
-std::vector<pid_t> descendants_of(pid_t root);
+/// All living descendants of `roots` (zombies left out), parents before children, in one look at
+/// all processes. None of the roots may descend from another.
+std::vector<pid_t> descendants_of(std::vector<pid_t> roots);
 
 /// All living processes that were started with `NAME=VALUE` in their environment, this process left
 /// out. Finds processes that left their group, session and parent, as long as they kept the

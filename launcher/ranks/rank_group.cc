@@ -184,13 +184,13 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
   /// were found in time (the subreaper inherits them), and whoever carries the marker.
   std::vector<pid_t> stragglers() const {
     std::vector<pid_t> found = processes_with_variable(marker);
-    for (const LiveRank& rank : ranks) {
-      if (!rank.alive) continue;
-      const auto below = descendants_of(rank.pid);
-      found.insert(found.end(), below.begin(), below.end());
-    }
+    std::vector<pid_t> living_ranks;
+    for (const LiveRank& rank : ranks)
+      if (rank.alive) living_ranks.push_back(rank.pid);
+    const auto below = descendants_of(std::move(living_ranks));
+    found.insert(found.end(), below.begin(), below.end());
     if (!descendants.empty())
-      for (const pid_t pid : descendants_of(::getpid()))
+      for (const pid_t pid : descendants_of({::getpid()}))
         if (descendants.contains(pid)) found.push_back(pid);
     std::sort(found.begin(), found.end());
     found.erase(std::unique(found.begin(), found.end()), found.end());

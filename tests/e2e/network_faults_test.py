@@ -52,21 +52,19 @@ class NetworkFaults(case.GangTest):
             processes.wait_until(lambda node=node: not gang.agents[node].ranks(), 30, f"node {node} to stop its ranks")
             self.assertTrue(gang.agents[node].is_running(), gang.agents[node].text())
 
-    def test_a_node_that_no_longer_hears_node_0_is_lost_and_comes_back(self):
+    def assert_lost_and_back(self, deaf, unheard):
         gang = self.running_gang()
-        gang.network.deafen(1, 0)
+        gang.network.deafen(deaf, unheard)
         self.wait_for_idle(gang, 0, 1, 2)
-        gang.network.heal(1)
+        gang.network.heal(deaf)
         self.wait_for_life(gang, 1)
         self.finish(gang, 1)
 
+    def test_a_node_that_no_longer_hears_node_0_is_lost_and_comes_back(self):
+        self.assert_lost_and_back(deaf=1, unheard=0)
+
     def test_a_node_that_node_0_no_longer_hears_is_lost_and_comes_back(self):
-        gang = self.running_gang()
-        gang.network.deafen(0, 1)
-        self.wait_for_idle(gang, 0, 1, 2)
-        gang.network.heal(0)
-        self.wait_for_life(gang, 1)
-        self.finish(gang, 1)
+        self.assert_lost_and_back(deaf=0, unheard=1)
 
     def test_silence_shorter_than_the_heartbeat_time_out_is_nothing(self):
         gang = self.running_gang()
