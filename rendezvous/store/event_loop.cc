@@ -5,9 +5,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 namespace megalaunch {
+namespace {
+
+// What it takes, about, to put a thread to sleep and to wake it again.
+constexpr auto kPatience = std::chrono::microseconds(60);
+
+}  // namespace
 
 EventLoop::EventLoop()
     : epoll_(::epoll_create1(EPOLL_CLOEXEC)), bell_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -66,8 +73,24 @@ void EventLoop::run() {
 
 void EventLoop::wait() {
   next_ = 0;
+  const int limit = timeout();
+  if (!brisk_ || limit == 0) {
+    const auto asleep = limit == 0 ? SteadyTime::max() : std::chrono::steady_clock::now();
+    poll(limit);
+    brisk_ = count_ > 0 && std::chrono::steady_clock::now() - asleep < kPatience;
+    return;
+  }
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  do {
+    std::this_thread::yield();
+    poll(0);
+  } while (count_ == 0 && std::chrono::steady_clock::now() < until);
+  brisk_ = count_ > 0;
+}
+
+void EventLoop::poll(int milliseconds) {
   count_ = std::max(
-      0, ::epoll_wait(epoll_.get(), ready_.data(), static_cast<int>(ready_.size()), timeout()));
+      0, ::epoll_wait(epoll_.get(), ready_.data(), static_cast<int>(ready_.size()), milliseconds));
 }
 
 int EventLoop::timeout() const {

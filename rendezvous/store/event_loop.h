@@ -16,7 +16,9 @@ namespace megalaunch {
 
 /// What one thread of the store waits for: descriptors, tasks, moments in time. A descriptor is
 /// registered once and never armed again, so a request costs its epoll_wait, recv and send and
-/// nothing else (Asio arms a descriptor for each wait: one call more).
+/// nothing else (Asio arms a descriptor for each wait: one call more). While requests follow each
+/// other faster than a thread falls asleep and wakes, it stays awake between them; the first that
+/// is late by some microseconds finds it asleep again.
 class EventLoop {
  public:
   /// What a watched descriptor belongs to.
@@ -56,6 +58,7 @@ class EventLoop {
  private:
   int timeout() const;
   void wait();
+  void poll(int milliseconds);
   void run_all(std::vector<Task> tasks);
   void run_posted();
   void run_timers();
@@ -68,6 +71,7 @@ class EventLoop {
   std::array<epoll_event, 512> ready_;
   int count_ = 0;
   int next_ = 0;
+  bool brisk_ = false;  // the last wait was too short for a sleep
 
   std::vector<Task> later_;
   std::multimap<SteadyTime, Task> timers_;

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """From SIGKILL of one rank until every rank of every node runs again, beside torchrun; no backoff. Shapes are agents x ranks.
 
-Ranks are plain shells, or with --all-reduce PYTHON real ranks of torch in a loop of all_reduce (gloo): then "runs again" means
-that it has been through an all_reduce of its new life, and an agent is killed, too, and replaced at once. All agents are on
-this machine and meet over loopback.
+Ranks are plain shells, or with --all-reduce PYTHON real ranks of torch in a loop of all_reduce: then "runs again" means that
+it has been through an all_reduce of its new life, and an agent is killed, too, and replaced at once. All agents are on this
+machine and meet over loopback. --backend nccl gives each rank a GPU, and leaves out the shapes that this machine has too few for.
 
 Most of what torch ranks take is the import of torch, by all of them at once on the same CPUs. So several agents are compared
 with one agent of as many ranks, in the same run: the last table.
@@ -11,6 +11,7 @@ with one agent of as many ranks, in the same run: the last table.
 
 import os
 import signal
+import subprocess
 import time
 
 import launch_common as common
@@ -20,11 +21,15 @@ SHELL = 'date +%s%N >"$OUT/start.$RANK.$$"; exec sleep 600'
 ALL_REDUCE = """
 import os, time, datetime, torch, torch.distributed as dist
 torch.set_num_threads(1)
-dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=600))
-value, first = torch.ones(1000), True
+backend = os.environ["BACKEND"]
+device = f"cuda:{os.environ['RANK']}" if backend == "nccl" else "cpu"
+dist.init_process_group(backend, timeout=datetime.timedelta(seconds=600))
+value, first = torch.ones(1000, device=device), True
 while True:
     dist.all_reduce(value)
     value.fill_(1)
+    if device != "cpu":
+        torch.cuda.synchronize()
     if first:
         name = f"{os.environ['OUT']}/start.{os.environ['RANK']}.{os.getpid()}"
         with open(name, "w") as file:
@@ -79,19 +84,30 @@ def measure(launcher, nodes, ranks, rounds, script, patience, fault):
             run.end()
 
 
+def gpus(python):
+    return int(subprocess.run([python, "-c", "import torch; print(torch.cuda.device_count())"], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout)
+
+
 def ratio(value, base):
     return value / base if value and base else None
 
 
 def main():
     args = common.arguments(__doc__, rounds=(3, "restarts per shape; the median counts"),
-                            all_reduce=("", "interpreter of torch ranks"), patience=(120.0, "seconds to wait for a restart"))
+                            all_reduce=("", "interpreter of torch ranks"), backend=("gloo", "of torch ranks: gloo or nccl"),
+                            patience=(120.0, "seconds to wait for a restart"))
     launchers = common.launchers(args)
     rounds = 1 if args.once else args.rounds
     if args.all_reduce:
         script = f'exec {args.all_reduce} -u "$OUT/all_reduce.py"'
-        shapes = [(1, 2, "rank"), (2, 1, "rank"), (2, 1, "agent"), (1, 4, "rank"), (2, 2, "rank"), (2, 2, "agent"),
-                  (1, 8, "rank"), (4, 2, "rank"), (4, 2, "agent")]
+        shapes = [(1, 1, "rank"), (1, 2, "rank"), (2, 1, "rank"), (2, 1, "agent"), (1, 4, "rank"), (2, 2, "rank"),
+                  (2, 2, "agent"), (1, 8, "rank"), (4, 2, "rank"), (4, 2, "agent")]
+        if args.backend == "nccl":
+            shapes = [shape for shape in shapes if shape[0] * shape[1] <= gpus(args.all_reduce)]
+        else:
+            shapes.remove((1, 1, "rank"))
+        os.environ["BACKEND"] = args.backend
     else:
         script, shapes = SHELL, [(1, 8, "rank"), (4, 2, "rank"), (8, 1, "rank")]
     shapes = [(1, 2, "rank")] if args.once else shapes
