@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <memory>
 
+#include "env/file_aside.h"
 #include "env/gpu_memory.h"
 #include "launcher/cli/command.h"
 #include "launcher/cli/exit_code.h"
-#include "launcher/job/preparation.h"
 #include "launcher/megatron/suggest.h"
 
 namespace megalaunch {
@@ -40,7 +40,7 @@ int init(InitFlags& flags, const CommandContext& context) {
     context.log.error("{} is there already; --force replaces it", flags.output);
     return kExitUsage;
   }
-  const auto written = write_file(std::filesystem::absolute(flags.output), suggestion->text);
+  const auto written = replace_file(std::filesystem::absolute(flags.output), suggestion->text);
   if (!written) return exit_with(written.error(), context.log);
   context.log.info("wrote {}; look it over, then: megalaunch check {}", flags.output, flags.output);
   return kExitSuccess;

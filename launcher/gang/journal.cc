@@ -1,7 +1,6 @@
 #include "launcher/gang/journal.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "env/file_aside.h"
 #include "env/unique_fd.h"
 
 namespace megalaunch {
@@ -84,19 +84,6 @@ std::string iso_time(WallTime time) {
   char text[32];
   ::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &fields);
   return text;
-}
-
-Status replace_file(const std::filesystem::path& path, std::string_view text) {
-  const std::filesystem::path aside = path.string() + ".new";
-  UniqueFd file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!file) return errno_error(errno, fmt::format("open {}", aside.string()));
-  Status status = write_all(file.get(), text);
-  if (status && ::rename(aside.c_str(), path.c_str()) != 0) status = errno_error(errno, "rename");
-  if (!status) {
-    ::unlink(aside.c_str());
-    return fail(std::move(status).error().within(fmt::format("replace {}", path.string())));
-  }
-  return {};
 }
 
 Result<std::optional<JournalState>> Journal::load(const std::filesystem::path& log_dir) {

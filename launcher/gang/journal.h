@@ -69,8 +69,4 @@ std::string journal_json(const JournalState& state);
 /// "2024-11-07T16:27:21Z", in UTC.
 std::string iso_time(WallTime time);
 
-/// Replaces a file as a whole: written beside it, renamed. The old one stays when anything fails.
-/// Not synced: it survives this process, and a sync would stand between a failure and the restart.
-Status replace_file(const std::filesystem::path& path, std::string_view text);
-
 }  // namespace megalaunch

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "env/file_aside.h"
 #include "env/host.h"
 #include "launcher/gang/failure_report.h"
 #include "launcher/gang/journal.h"

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "env/file_aside.h"
 #include "env/unique_fd.h"
 #include "launcher/gang/rank_files.h"
 #include "launcher/ranks/process_tree.h"
@@ -135,7 +136,7 @@ struct Preparer::State : std::enable_shared_from_this<State> {
     timer.cancel();
     const PrepareStep& step = work.steps[next];
     if (succeeded(status)) {
-      if (auto written = write_file(marker_of(step), words_of(step) + "\n"); !written)
+      if (auto written = replace_file(marker_of(step), words_of(step) + "\n"); !written)
         return finish(written);
       ++next;
       return next_step();

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "env/file_aside.h"
 #include "env/unique_fd.h"
 
 namespace megalaunch {
@@ -16,53 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kBlock = 1 << 18;
-
-/// A file that is written beside its final name and vanishes unless commit() gives it that name.
-class FileAside {
- public:
-  static Result<FileAside> open(const fs::path& target) {
-    FileAside file(target, target.parent_path() /
-                               fmt::format(".{}.{}.part", target.filename().string(), ::getpid()));
-    file.fd_ =
-        UniqueFd(::open(file.aside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (!file.fd_) return errno_error(errno, fmt::format("cannot write {}", file.aside_.string()));
-    return file;
-  }
-  FileAside(FileAside&&) = default;
-  ~FileAside() {
-    if (fd_) ::unlink(aside_.c_str());
-  }
-
-  Status write(const char* data, size_t size) {
-    while (size > 0) {
-      const ssize_t written = ::write(fd_.get(), data, size);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return errno_error(errno, fmt::format("cannot write {}", target_.string()));
-      data += written;
-      size -= static_cast<size_t>(written);
-    }
-    return {};
-  }
-
-  Status commit() {
-    // Some file systems report a full disk no sooner than here.
-    if (::fsync(fd_.get()) != 0)
-      return errno_error(errno, fmt::format("cannot write {}", target_.string()));
-    if (::rename(aside_.c_str(), target_.c_str()) != 0)
-      return errno_error(errno,
-                         fmt::format("cannot rename {} to {}", aside_.string(), target_.string()));
-    fd_.reset();
-    return {};
-  }
-
- private:
-  FileAside(fs::path target, fs::path aside)
-      : target_(std::move(target)), aside_(std::move(aside)) {}
-
-  fs::path target_;
-  fs::path aside_;
-  UniqueFd fd_;
-};
 
 Result<size_t> read_block(const UniqueFd& fd, std::vector<char>& block, const fs::path& path) {
   for (;;) {
@@ -100,9 +54,11 @@ Status copy_aside(const fs::path& from, const fs::path& to) {
   for (;;) {
     const auto count = read_block(source, block, from);
     if (!count) return fail(count.error());
-    if (*count == 0) return target->commit();
-    if (auto status = target->write(block.data(), *count); !status) return status;
+    if (*count == 0) break;
+    if (auto status = target->write({block.data(), *count}); !status) return status;
   }
+  if (auto status = target->sync(); !status) return status;
+  return target->commit();
 }
 
 /// The regular files of a folder that match, by name.
@@ -135,13 +91,6 @@ std::string prepare_marker_name(const PrepareStep& step) {
     for (size_t i = 0; i <= word.size(); ++i)
       hash = (hash ^ static_cast<unsigned char>(i < word.size() ? word[i] : '\0')) * 1099511628211u;
   return fmt::format("{:016x}.done", hash);
-}
-
-Status write_file(const std::filesystem::path& path, std::string_view text) {
-  auto file = FileAside::open(path);
-  if (!file) return fail(std::move(file).error());
-  if (auto status = file->write(text.data(), text.size()); !status) return status;
-  return file->commit();
 }
 
 bool matches_pattern(std::string_view name, std::string_view pattern) {

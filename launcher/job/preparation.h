@@ -33,9 +33,6 @@ Result<int> copy_files(const std::vector<CopyRule>& rules);
 /// The name of the file that says that a step is done: another command line is another step.
 std::string prepare_marker_name(const PrepareStep& step);
 
-/// Writes a file aside, flushes it to the disk and renames it.
-Status write_file(const std::filesystem::path& path, std::string_view text);
-
 /// Whether `name` matches `pattern`, in which '*' stands for anything.
 bool matches_pattern(std::string_view name, std::string_view pattern);
 

@@ -8,10 +8,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "env/unique_fd.h"
+#include "env/file_aside.h"
 
 namespace megalaunch {
 namespace {
@@ -110,19 +107,6 @@ void value_from_json(const json& value, ModelSize& size) {
           value.value("gated", true)};
 }
 
-Status write_whole(const std::filesystem::path& path, const std::string& text) {
-  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!fd) return errno_error(errno, fmt::format("create {}", path.string()));
-  for (std::size_t done = 0; done < text.size();) {
-    const ssize_t n = ::write(fd.get(), text.data() + done, text.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error(errno, fmt::format("write {}", path.string()));
-    done += static_cast<std::size_t>(n);
-  }
-  if (::fsync(fd.get()) != 0) return errno_error(errno, fmt::format("sync {}", path.string()));
-  return {};
-}
-
 }  // namespace
 
 void RunRecord::complete_from(const RunRecord& other) {
@@ -173,14 +157,8 @@ Status write_run_record(const std::filesystem::path& run_directory, const RunRec
   if (error)
     return errno_error(error.value(),
                        fmt::format("create the run directory {}", run_directory.string()));
-  const auto path = run_directory / "run.json";
-  const auto fresh = run_directory / fmt::format(".run.json.{}", ::getpid());
-  const std::string text =
-      to_json(record).dump(2, ' ', false, json::error_handler_t::replace) + '\n';
-  if (auto written = write_whole(fresh, text); !written) return written;
-  if (::rename(fresh.c_str(), path.c_str()) != 0)
-    return errno_error(errno, fmt::format("rename {} to {}", fresh.string(), path.string()));
-  return {};
+  return replace_file(run_directory / "run.json",
+                      to_json(record).dump(2, ' ', false, json::error_handler_t::replace) + '\n');
 }
 
 Result<RunRecord> read_run_record(const std::filesystem::path& run_directory) {

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "launcher/gang/journal.h"
+#include "env/file_aside.h"
 #include "launcher/gang/rank_files.h"
 
 namespace megalaunch {

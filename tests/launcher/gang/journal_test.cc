@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/lib/full_disk.h"
 #include "tests/lib/temp_dir.h"
 
 namespace megalaunch {
@@ -122,23 +123,11 @@ TEST(Journal, WhenItCannotBeWrittenTheOldStateStays) {
   auto journal = Journal::open(dir.path(), some_state());
   ASSERT_TRUE(journal->record(kNow, "one", ""));
   const std::string before = read_file(dir.path() / "journal.json");
-  std::filesystem::create_directory(dir.path() / "journal.json.new");  // in the way
-  EXPECT_FALSE(journal->record(kNow, "two", ""));
+  {
+    const FullDisk full;
+    EXPECT_FALSE(journal->record(kNow, "two", ""));
+  }
   EXPECT_EQ(read_file(dir.path() / "journal.json"), before);
-}
-
-TEST(ReplaceFile, ReplacesTheWholeFileAndLeavesNothingBeside) {
-  const TempDir dir;
-  const auto path = dir.write("file", "a long old text");
-  ASSERT_TRUE(replace_file(path, "new"));
-  EXPECT_EQ(read_file(path), "new");
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
-}
-
-TEST(ReplaceFile, AFullDiskLeavesTheOldFileAndNothingBeside) {
-  const Status status = replace_file("/dev/full/x", "text");
-  ASSERT_FALSE(status);
-  EXPECT_THAT(status.error().message, HasSubstr("/dev/full/x"));
 }
 
 TEST(IsoTime, IsInUtc) {
