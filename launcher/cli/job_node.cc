@@ -7,10 +7,13 @@
 #include <fstream>
 #include <iterator>
 
+#include <fmt/ranges.h>
+
 #include "env/host.h"
 #include "launcher/cli/rules_file.h"
 #include "launcher/megatron/resume.h"
 #include "launcher/ranks/program.h"
+#include "launcher/results/printed_arguments.h"
 
 namespace megalaunch {
 namespace {
@@ -130,7 +133,13 @@ RunRecord record_of(const PlannedJob& planned) {
   record.name = planned.job->name;
   record.nodes = planned.plan->nodes;
   record.gpus = planned.plan->nodes * planned.plan->ranks_per_node;
-  if (planned.megatron) describe_training(record, planned.megatron->training);
+  if (planned.megatron) {
+    describe_training(record, planned.megatron->training);
+  } else {
+    PrintedArguments arguments;  // a training program's own say as much, where they are Megatron's
+    arguments.feed(fmt::format("{}", fmt::join(planned.job->command, " ")));
+    record.complete_from(arguments.record());
+  }
   return record;
 }
 

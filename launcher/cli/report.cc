@@ -74,7 +74,8 @@ Status add_runs(const std::string& path, const Flags& flags, const CauseRules& r
                 const Log& log, std::vector<RunSummary>& rows) {
   const auto runs = find_runs(path);
   if (!runs) return fail(runs.error());
-  if (runs->empty()) log.warn("{}: no run.json and no logs below it", path);
+  if (runs->empty() && std::filesystem::is_directory(path))
+    log.warn("{}: no run.json and no logs below it", path);
   for (const RunFiles& files : *runs) {
     auto run = read_measured_run(files);
     if (!run) {

@@ -164,6 +164,7 @@ Result<std::vector<RunFiles>> find_runs(const fs::path& path) {
   if (status.type() == fs::file_type::not_found)
     return fail(Error::Kind::kUsage, "read {}: no such file or directory", path.string());
   if (error) return errno_error(error.value(), "read " + path.string());
+  if (path.filename() == "journal.json") return std::vector<RunFiles>{};  // `report LOGS/*`
   if (!fs::is_directory(status))
     return std::vector<RunFiles>{{path.filename().string(), {}, {path}}};
 

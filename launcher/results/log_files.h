@@ -31,8 +31,9 @@ struct RunFiles {
 std::vector<RunFiles> group_run_files(const std::filesystem::path& root,
                                       const std::vector<std::filesystem::path>& files);
 
-/// The runs below `path`, which may be a log file itself. Looks at most 6 directories deep and at
-/// 100,000 files; more is an error, as is a path that does not exist.
+/// The runs below `path`, which may be a log file itself; none for a launcher's journal. Looks at
+/// most 6 directories deep and at 100,000 files; more is an error, as is a path that does not
+/// exist.
 Result<std::vector<RunFiles>> find_runs(const std::filesystem::path& path);
 
 /// N of "attempt_N" or "generation_N" in a path; 0 when there is none.

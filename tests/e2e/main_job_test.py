@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The example trains, on one node and on three, with the torch of the interpreter named on the command line."""
 
+import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,9 +35,20 @@ class MainJob(case.GangTest):
         tracker = self.folder / "checkpoints" / "latest_checkpointed_iteration.txt"
         self.assertEqual(tracker.read_text(), str(iterations))
 
+    def assert_reported(self, **settings):
+        """The row of `megalaunch report LOGS/*`, the journal among them."""
+        done = subprocess.run([case.megalaunch(), "report", "--format", "json", *(self.folder / "out" / "logs").iterdir()],
+                              stdout=subprocess.PIPE, check=True)
+        row, = json.loads(done.stdout)["runs"]
+        self.assertEqual({name: row[name] for name in settings}, settings)
+        self.assertAlmostEqual(row["tokens_per_second_per_gpu"] * row["ms_per_iteration"] / 1000,
+                               row["gbs"] * row["seq"] / row["gpus"])
+
     def test_one_node_with_four_ranks(self):
-        gang = self.gang(training.job(self.python, self.folder), nodes=1, ranks=4).start_all()
+        settings = ["--micro-batch-size", 3, "--seq-length", 64]
+        gang = self.gang(training.job(self.python, self.folder, arguments=settings), nodes=1, ranks=4).start_all()
         self.assert_trained(gang)
+        self.assert_reported(mbs=3, gbs=12, seq=64, gpus=4, outcome="ok")
         self.assertIn("using world size: 4", gang.text())
         run, = (self.folder / "out" / "logs").glob("*/attempt_0")
         self.assertEqual(sorted(p.relative_to(run).as_posix() for p in run.glob("0/*/*.log")),

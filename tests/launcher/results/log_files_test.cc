@@ -92,6 +92,13 @@ TEST(LogFiles, ASingleFileIsTheRunWhateverItsName) {
   EXPECT_THAT(*runs, ElementsAre(Field(&RunFiles::logs, ElementsAre(file))));
 }
 
+TEST(LogFiles, ALaunchersJournalIsNoRun) {
+  TempDir dir;
+  const auto runs = find_runs(dir.write("journal.json", "{}"));
+  ASSERT_TRUE(runs);
+  EXPECT_TRUE(runs->empty());
+}
+
 TEST(LogFiles, AreFoundInADirectory) {
   TempDir dir;
   dir.write("deep/a/attempt_0/0/stdout.log", "");
