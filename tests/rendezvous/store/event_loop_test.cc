@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 
+#include <chrono>
+#include <ctime>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -105,6 +108,27 @@ TEST(EventLoop, TasksFromOtherThreadsAllRun) {
   loop.run();
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(ran, kThreads * kTasks);
+}
+
+TEST(EventLoop, FallsAsleepAgainWhenRequestsStopComing) {
+  const auto cpu_time = [] {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  };
+  EventLoop loop;
+  std::thread thread([&] { loop.run(); });
+  const auto cpu_time_there = [&] {
+    std::promise<std::chrono::nanoseconds> answer;
+    loop.post([&] { answer.set_value(cpu_time()); });
+    return answer.get_future().get();
+  };
+  std::chrono::nanoseconds before{};
+  for (int i = 0; i < 2000; ++i) before = cpu_time_there();  // each right behind the other
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_LT(cpu_time_there() - before, std::chrono::milliseconds(100));
+  loop.stop();
+  thread.join();
 }
 
 TEST(Disposal, DestroysEverythingOnAThreadOfItsOwnBeforeItEnds) {
