@@ -133,7 +133,7 @@ void add_memory(Json& json, const MeasuredRun& run) {
   if (!run.gpu_memory_mib.empty()) {
     for (const auto& [gpu, mib] : run.gpu_memory_mib)
       bars.push_back({fmt::format("{}.{}", gpu.first, gpu.second), mib});
-    json["memory_of"] = "node.GPU, in use as the driver counts";
+    json["memory_of"] = "node.GPU, as the driver counts";
   } else {
     for (const auto& [rank, mib] : run.rank_memory_mib)
       bars.push_back({fmt::format("{}", rank), mib});

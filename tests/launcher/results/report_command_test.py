@@ -97,6 +97,14 @@ class Report(unittest.TestCase):
         (row,) = runs(self.root / "run", "--card", "H100")
         self.assertAlmostEqual(row["mfu"], 156 / 989.4)
 
+    def test_recorded_runs_on_an_h100_have_their_throughput_memory_and_card(self):
+        long, short = runs(SOURCE / "tests/data/results/h100")
+        self.assertAlmostEqual(long["tflops_per_gpu"], 38.28, 2)
+        self.assertEqual((long["ms_per_iteration"], long["max_memory_mib"]), (210.1, 14938.8125))
+        self.assertEqual((short["outcome"], short["gpus"], short["gbs"], short["flags"]), ("ok", 1, 8, []))
+        self.assertIn("\nMFU is the share of the dense peak for the precision used. H100: ",
+                      report(SOURCE / "tests/data/results/h100").stdout)
+
     def test_runs_of_one_job_are_told_apart_by_their_directories(self):
         for run_id in ("tiny-a", "tiny-b"):
             self.write(f"{run_id}/run.json", json.dumps(dict(name="tiny", run_id=run_id, outcome="ok")))

@@ -102,6 +102,7 @@ class ReportPage(unittest.TestCase):
         logs = cls.root / "logs"
         write_logs(logs)
         cls.runs = cls.report("runs.html", logs)
+        cls.recorded = cls.report("h100.html", SOURCE / "tests/data/results/h100")
         cls.table = cls.report("table.html", "--from", SOURCE / "tests/data/results/measured.csv")
         SHOTS.mkdir(exist_ok=True)
 
@@ -154,6 +155,15 @@ class ReportPage(unittest.TestCase):
         self.assertRegex(flags[0], r"14b-fp8-tp4-pp2\s+iterations: only 3 counted")
         self.assertRegex(flags[1], r"14b-wrong-gpus\s+flops: 55\d\.\d TFLOP/s .* 0\.50 times .* it fits 64 GPUs")
 
+    def test_two_recorded_runs_on_an_h100_show_the_drivers_memory(self):
+        for width in (1280, 390):
+            page = self.ask(self.recorded, width)
+            self.assertEqual(page["rows"], ["gpt-12-layers", "gpt-24-layers"])
+            self.assertEqual((len(page["throughput"]), len(page["loss"]), len(page["memory"])), (2, 2, 1))
+            self.assertGreater(page["memory"][0], 100)
+            self.assertEqual((page["outside"], page["flags"]), (0, []))
+            self.assertLessEqual(page["overflow"], 0)
+
     def test_a_phone_sees_one_column_and_nothing_wider_than_itself(self):
         for report in (self.runs, self.table):
             page = self.ask(report, 390)
@@ -176,6 +186,8 @@ class ReportPage(unittest.TestCase):
     def test_screenshots_are_taken_at_both_widths(self):
         self.screenshot(self.runs, 1280, 2000)
         self.screenshot(self.runs, 390, 2800)
+        self.screenshot(self.recorded, 1280, 1300)
+        self.screenshot(self.recorded, 390, 2000)
         self.screenshot(self.table, 1280, 2400)
         self.screenshot(self.table, 390, 2400)
         self.screenshot(self.runs, 1280, 2000, "--blink-settings=preferredColorScheme=0")
