@@ -1,7 +1,6 @@
 #include "launcher/gang/journal.h"
 
 #include <fcntl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +10,7 @@
 
 #include "env/file_aside.h"
 #include "env/unique_fd.h"
+#include "env/utc_time.h"
 
 namespace megalaunch {
 namespace {
@@ -76,15 +76,6 @@ Status write_all(int fd, std::string_view text) {
 }
 
 }  // namespace
-
-std::string iso_time(WallTime time) {
-  const time_t seconds_since_1970 = std::chrono::system_clock::to_time_t(time);
-  tm fields{};
-  ::gmtime_r(&seconds_since_1970, &fields);
-  char text[32];
-  ::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &fields);
-  return text;
-}
 
 Result<std::optional<JournalState>> Journal::load(const std::filesystem::path& log_dir) {
   const auto path = log_dir / "journal.json";

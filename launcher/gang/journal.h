@@ -66,7 +66,4 @@ class Journal {
 /// The state as journal.json has it.
 std::string journal_json(const JournalState& state);
 
-/// "2024-11-07T16:27:21Z", in UTC.
-std::string iso_time(WallTime time);
-
 }  // namespace megalaunch

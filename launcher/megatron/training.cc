@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <fstream>
 #include <iterator>
-#include <sstream>
 
+#include "env/utc_time.h"
 #include "launcher/megatron/run_name.h"
 
 namespace megalaunch {
@@ -422,7 +421,7 @@ class Resolver {
     t.checkpoint_dir = t.output + "/checkpoint/" + t.run_name;
     const bool per_run = own_mode() || t.script->tensorboard_per_run;
     t.tensorboard_dir = per_run ? t.output + "/tensorboard/" + t.run_name + "_" +
-                                      format_time(now_, "%Y.%m.%d-%H.%M.%S")
+                                      utc_time(now_, "%Y.%m.%d-%H.%M.%S")
                                 : t.output + "/tf_logs";
   }
 
@@ -449,38 +448,6 @@ std::optional<std::int64_t> automatic_virtual_layers(std::int64_t layers, std::i
   for (std::int64_t v = std::max<std::int64_t>(stage / 4, 1); v > 1; --v)
     if (stage % v == 0) return v;
   return 1;
-}
-
-Result<DataList> parse_data_list(const std::string& text, const std::string& source) {
-  DataList list;
-  std::istringstream lines(text);
-  std::string line;
-  for (int number = 1; std::getline(lines, line); ++number) {
-    if (line.starts_with('#')) continue;
-    std::istringstream words(line);
-    std::string word;
-    for (bool first = true; words >> word; first = false) {
-      list.words.push_back(word);
-      if (!first) continue;
-      const auto weight = parse_integer(word);
-      if (!weight || *weight < 0)
-        return fail(Error::Kind::kUsage,
-                    "{}:{}: '{}' is not a number of tokens; a line is 'tokens prefix'", source,
-                    number, word);
-      list.tokens += *weight;
-    }
-  }
-  if (list.words.empty())
-    return fail(Error::Kind::kUsage, "{}: no data sets; a line is 'tokens prefix'", source);
-  return list;
-}
-
-std::string format_time(WallTime time, const char* format) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  std::tm fields{};
-  ::gmtime_r(&seconds, &fields);
-  char buffer[128];
-  return std::string(buffer, std::strftime(buffer, sizeof buffer, format, &fields));
 }
 
 }  // namespace megalaunch

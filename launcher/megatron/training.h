@@ -10,17 +10,11 @@
 #include "launcher/job/job.h"
 #include "launcher/job/launch_plan.h"
 #include "launcher/job/megatron_settings.h"
+#include "launcher/megatron/data_list.h"
 #include "launcher/megatron/preset.h"
 #include "launcher/megatron/script.h"
 
 namespace megalaunch {
-
-/// A weighted or plain list of data sets, as it goes to the command line, and what a data list file
-/// adds to it.
-struct DataList {
-  std::vector<std::string> words;  ///< weight, prefix, weight, prefix, ...; or prefixes alone
-  std::int64_t tokens = 0;         ///< of a data list file: the sum of its weights
-};
 
 /// A `megatron:` job with every default filled in, every derived value computed and every path
 /// settled; what the command line, the checks and the estimate are made from. A plain value;
@@ -83,12 +77,5 @@ ResolvedTraining resolve_training(const Job& job, const LaunchPlan& plan, WallTi
 /// are not valid or not of use.
 std::optional<std::int64_t> automatic_virtual_layers(std::int64_t layers, std::int64_t pp,
                                                      std::int64_t micro_batches);
-
-/// Reads lines of "weight prefix ..."; lines that start with '#' do not count. The error names the
-/// line.
-Result<DataList> parse_data_list(const std::string& text, const std::string& source);
-
-/// `format` of strftime in UTC.
-std::string format_time(WallTime time, const char* format);
 
 }  // namespace megalaunch

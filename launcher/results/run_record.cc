@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "env/file_aside.h"
+#include "env/utc_time.h"
 
 namespace megalaunch {
 namespace {
@@ -64,11 +65,7 @@ json value_to_json(const std::optional<std::int64_t>& value) {
   return *value;
 }
 json value_to_json(const std::optional<WallTime>& value) {
-  const std::time_t t = std::chrono::system_clock::to_time_t(*value);
-  std::tm utc{};
-  ::gmtime_r(&t, &utc);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", utc.tm_year + 1900, utc.tm_mon + 1,
-                     utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
+  return iso_time(*value);
 }
 json value_to_json(const ModelSize& size) {
   return {{"layers", size.layers},

@@ -130,10 +130,5 @@ TEST(Journal, WhenItCannotBeWrittenTheOldStateStays) {
   EXPECT_EQ(read_file(dir.path() / "journal.json"), before);
 }
 
-TEST(IsoTime, IsInUtc) {
-  EXPECT_EQ(iso_time(kNow), "2024-11-07T16:27:21Z");
-  EXPECT_EQ(iso_time(WallTime{}), "1970-01-01T00:00:00Z");
-}
-
 }  // namespace
 }  // namespace megalaunch
