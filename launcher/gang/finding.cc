@@ -71,24 +71,30 @@ size_t indentation(std::string_view text) {
   return std::min(text.find_first_not_of(' '), text.size());
 }
 
-/// Follows a log line by line and knows which lines a Python traceback quotes from the program:
-/// their words are code, not messages ("raise RuntimeError('CUDA out of memory')" is in the source
-/// whatever was raised).
-class QuotedCode {
+/// Follows a log line by line through its Python tracebacks.
+class Tracebacks {
  public:
-  bool includes(std::string_view text) {
-    if (is_boxed(text)) return true;
+  enum class Part {
+    kOutside,
+    kQuoted,     ///< from the program's source: code, not a message ("raise RuntimeError('CUDA out
+                 ///< of memory')" is in the source whatever was raised)
+    kException,  ///< what was raised
+  };
+
+  Part read(std::string_view text) {
+    if (is_boxed(text)) return Part::kQuoted;
     const size_t indent = indentation(text);
     if (text.substr(indent).starts_with("File \"") && text.find("\", line ") != text.npos) {
       frame_ = indent;
       behind_frame_ = true;
-      return true;
+      return Part::kQuoted;
     }
     // Some collectors strip the indentation: then the one line behind the frame's is code.
     const bool first = std::exchange(behind_frame_, false);
-    if (frame_ != kNone && (indent > frame_ || (first && !is_exception(text)))) return true;
+    const bool in_frames = frame_ != kNone;
+    if (in_frames && (indent > frame_ || (first && !is_exception(text)))) return Part::kQuoted;
     frame_ = kNone;
-    return false;
+    return is_exception(text, in_frames) ? Part::kException : Part::kOutside;
   }
 
  private:
@@ -159,10 +165,11 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> first_own_exception;
   std::vector<Match> matches;
   std::vector<size_t> ids;
-  QuotedCode quoted;
+  Tracebacks tracebacks;
   for (size_t i = 0; i < lines.size(); ++i) {
     const std::string_view text = lines[i].text;
-    if (quoted.includes(text) || is_remark(text) || is_setting(text)) continue;
+    const auto part = tracebacks.read(text);
+    if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
     ids.clear();
     rules.patterns().match(matched_part(text), ids);
     for (const size_t id : ids) {
@@ -173,7 +180,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
       last_progress = i;
       first_own_exception.reset();
     }
-    if (!is_exception(text)) continue;
+    if (part != Tracebacks::Part::kException) continue;
     last_exception = i;
     const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
       const CauseRule& rule = rules.rules()[id];

@@ -52,6 +52,18 @@ bool take_time(std::string_view& text) {
   return true;
 }
 
+/// vLLM: "ERROR 03-05 00:25:45 [core.py:1094] text", before each line of a traceback.
+bool take_error_level(std::string_view& text) {
+  std::string_view rest = text;
+  if (!take(rest, "ERROR ") || rest.size() < 15 || !digit(rest.front()) || rest[2] != '-' ||
+      rest[8] != ':')
+    return false;
+  const size_t place = rest.substr(0, 96).find("] ");
+  if (place == rest.npos || rest.substr(0, place).find(".py:") == rest.npos) return false;
+  text = rest.substr(place + 2);
+  return true;
+}
+
 bool name_character(char c) {
   return word(c) || c == '-' || c == '.';
 }
@@ -254,7 +266,7 @@ LineLabel take_prefixes(std::string_view& text) {
     }
     if (turn == 0 && take_padded(text, label)) continue;
     if (take_time(text) || take_bracket(text, label) || take_ray(text, label) ||
-        take_spoken_rank(text, label))
+        take_spoken_rank(text, label) || take_error_level(text))
       continue;
     if (turn < 3 && (take_bare(text, label) || take_replica(text, label) ||
                      take(text, "stderr: ") || take(text, "stdout: ")))

@@ -92,7 +92,7 @@ bool is_progress(std::string_view text, std::optional<long>* iteration) {
   return is_training_bar(text);
 }
 
-bool is_exception(std::string_view text) {
+bool is_exception(std::string_view text, bool behind_frames) {
   size_t blanks = 0;
   while (blanks < text.size() && text[blanks] == ' ') ++blanks;
   if (blanks > 4) return false;
@@ -102,8 +102,9 @@ bool is_exception(std::string_view text) {
   if (end == 0 || !letter(text.front())) return false;
   if (end < text.size() && text[end] != ':') return false;
   if (end + 1 < text.size() && text[end + 1] != ' ') return false;
-  std::string_view name = text.substr(0, end);
-  name.remove_prefix(name.rfind('.') == name.npos ? 0 : name.rfind('.') + 1);
+  const size_t dot = text.substr(0, end).rfind('.');
+  const std::string_view module = text.substr(0, dot == text.npos ? 0 : dot);
+  const std::string_view name = text.substr(0, end).substr(dot == text.npos ? 0 : dot + 1);
   // How launchers say that a rank failed; the reason stands elsewhere.
   for (const std::string_view echo : {"ChildFailedError", "CalledProcessError",
                                       "ProcessRaisedException", "ProcessExitedException"})
@@ -112,7 +113,12 @@ bool is_exception(std::string_view text) {
                                         "StopIteration", "Failure", "Timeout", "Exit", "Closed"})
     if (name.ends_with(suffix) && name.size() > 4)
       return blanks == 0 || end < text.size() || name != suffix;
-  return false;
+  // A class of any name: where a module of exceptions or the frames above say what it is.
+  const bool capital = !name.empty() && name.front() >= 'A' && name.front() <= 'Z';
+  if (!capital || end == text.size()) return false;
+  for (const std::string_view of_errors : {"exc", "exceptions", "error", "errors"})
+    if (module == of_errors || module.ends_with('.' + std::string(of_errors))) return true;
+  return behind_frames && blanks == 0;
 }
 
 bool is_boxed(std::string_view text) {

@@ -27,8 +27,9 @@ std::vector<LogLine> split_log(std::string_view log);
 bool is_progress(std::string_view text, std::optional<long>* iteration = nullptr);
 
 /// The line ends a Python traceback: "ValueError: text", "torch.cuda.OutOfMemoryError: ...",
-/// "KeyboardInterrupt".
-bool is_exception(std::string_view text);
+/// "KeyboardInterrupt", "torch._dynamo.exc.Unsupported: ...". `behind_frames`: a traceback's frames
+/// end above it, so that a class of any name is one ("Uncapturable: text").
+bool is_exception(std::string_view text, bool behind_frames = false);
 
 /// The line is part of the frame that Python's rich draws around a traceback: quoted code, values
 /// and the frame's edges. The exception itself stands below the frame.

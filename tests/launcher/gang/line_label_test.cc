@@ -48,6 +48,8 @@ TEST(LineLabel, TheUsualPrefixesSayWhoseLineItIs) {
   EXPECT_EQ(take("stderr: ValueError: x"), (Taken{{}, {}, "", "ValueError: x"}));
   EXPECT_EQ(take("(raylet, ip=10.0.0.1) x"), (Taken{{}, {}, "raylet, ip=10.0.0.1", "x"}));
   EXPECT_EQ(take("2024-11-07T16:27:21.5Z stderr F [rank1]: x"), (Taken{1, {}, "", "x"}));
+  EXPECT_EQ(take("(Engine pid=7) ERROR 03-05 00:25:45 [core.py:10]   x"),
+            (Taken{{}, {}, "Engine pid=7", "  x"}));
   EXPECT_EQ(take("[2024-11-07 16:27:21,123] [3]: x"), (Taken{3, {}, "", "x"}));
   EXPECT_EQ(take("\x1b[31m[rank1]:\x1b[0m x"), (Taken{1, {}, "", " x"}));
 }
