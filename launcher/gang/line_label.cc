@@ -64,6 +64,21 @@ bool take_error_level(std::string_view& text) {
   return true;
 }
 
+/// Python's logging behind a time: "- trainer - ERROR - text", and a launcher's logger that relays
+/// its ranks' lines: "- trainer - INFO - [rank0]: text".
+bool take_logger(std::string_view& text) {
+  std::string_view rest = text;
+  if (!take(rest, "- ")) return false;
+  const size_t end = rest.substr(0, 64).find(" - ");
+  if (end == rest.npos || rest.substr(0, end).find(' ') != rest.npos) return false;
+  rest.remove_prefix(end + 3);
+  const bool error = take(rest, "ERROR - ") || take(rest, "CRITICAL - ");
+  if (!error && !((take(rest, "INFO - ") || take(rest, "WARNING - ")) && rest.starts_with("[rank")))
+    return false;
+  text = rest;
+  return true;
+}
+
 bool name_character(char c) {
   return word(c) || c == '-' || c == '.';
 }
@@ -230,14 +245,16 @@ bool take_bare(std::string_view& text, LineLabel& label) {
   return true;
 }
 
-/// " [rank3]:", behind which a collector's own prefix stood, and srun's "  3: text", whose numbers
-/// stand in a column.
+/// " [rank3]:", behind which a collector's own prefix stood, "   | [rank3]:", which one has put
+/// into a list, and srun's "  3: text", whose numbers stand in a column.
 bool take_padded(std::string_view& text, LineLabel& label) {
-  const size_t blanks = text.substr(0, 6).find_first_not_of(' ');
+  const size_t blanks = text.substr(0, 16).find_first_not_of(' ');
   if (blanks == 0 || blanks == text.npos) return false;
   std::string_view rest = text.substr(blanks);
-  if (!(blanks == 1 && take_bracket(rest, label)) &&
-      !(digit(rest.front()) && take_bare(rest, label)))
+  const bool listed = take(rest, "| ");
+  if (listed ? !take_bracket(rest, label)
+             : !(blanks == 1 && take_bracket(rest, label)) &&
+                   !(blanks < 6 && digit(rest.front()) && take_bare(rest, label)))
     return false;
   text = rest;
   return true;
@@ -266,7 +283,7 @@ LineLabel take_prefixes(std::string_view& text) {
     }
     if (turn == 0 && take_padded(text, label)) continue;
     if (take_time(text) || take_bracket(text, label) || take_ray(text, label) ||
-        take_spoken_rank(text, label) || take_error_level(text))
+        take_spoken_rank(text, label) || take_error_level(text) || take_logger(text))
       continue;
     if (turn < 3 && (take_bare(text, label) || take_replica(text, label) ||
                      take(text, "stderr: ") || take(text, "stdout: ")))

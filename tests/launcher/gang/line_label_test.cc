@@ -50,6 +50,10 @@ TEST(LineLabel, TheUsualPrefixesSayWhoseLineItIs) {
   EXPECT_EQ(take("2024-11-07T16:27:21.5Z stderr F [rank1]: x"), (Taken{1, {}, "", "x"}));
   EXPECT_EQ(take("(Engine pid=7) ERROR 03-05 00:25:45 [core.py:10]   x"),
             (Taken{{}, {}, "Engine pid=7", "  x"}));
+  EXPECT_EQ(take("2025-10-31 03:11:02,478 - Tuner - INFO - [rank0]:   x"),
+            (Taken{0, {}, "", "  x"}));
+  EXPECT_EQ(take("2025-10-31 03:11:02,478 - root - ERROR - x"), (Taken{{}, {}, "", "x"}));
+  EXPECT_EQ(take("        | [rank2]: x"), (Taken{2, {}, "", "x"}));
   EXPECT_EQ(take("[2024-11-07 16:27:21,123] [3]: x"), (Taken{3, {}, "", "x"}));
   EXPECT_EQ(take("\x1b[31m[rank1]:\x1b[0m x"), (Taken{1, {}, "", " x"}));
 }
@@ -75,6 +79,8 @@ TEST(LineLabel, WhatOnlyLooksLikeAPrefixStays) {
                            "/a/1 x",
                            " [x] y",
                            "  x: y",
+                           "- root - INFO - x",
+                           "        | x",
                            "   13/620 [",
                            "    \"a\": 1",
                            "torch.cuda.OutOfMemoryError: CUDA"})
