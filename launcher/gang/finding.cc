@@ -46,7 +46,9 @@ bool is_remark(std::string_view text) {
     return true;
   if (text.starts_with('W') && digit(1) && digit(2) && digit(3)) return true;
   const std::string_view start = text.substr(0, 200);
-  for (const std::string_view level : {"WARNING", "Warning: ", "[DEBUG]"})
+  // What pip says of a package that it did not install stays without consequence.
+  for (const std::string_view level :
+       {"WARNING", "Warning: ", "[DEBUG]", "ERROR: pip's dependency resolver"})
     if (start.find(level) != start.npos) return true;
   return false;
 }
@@ -172,7 +174,14 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
     if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
     ids.clear();
     rules.patterns().match(matched_part(text), ids);
-    for (const size_t id : ids) {
+    const std::string_view logged =
+        part == Tracebacks::Part::kOutside ? logged_exception(text) : std::string_view{};
+    if (!logged.empty()) rules.patterns().match(logged, ids);
+    // What one line says is what the earliest rule reads in it: later ones read it with looser
+    // words.
+    if (!ids.empty()) {
+      const size_t id = *std::min_element(ids.begin(), ids.end());
+      ids.assign(1, id);
       const CauseRule& rule = rules.rules()[id];
       matches.push_back({is_hint(rule), false, rule.weak, rule.victim, rule.stopping, id, i});
     }
@@ -180,7 +189,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
       last_progress = i;
       first_own_exception.reset();
     }
-    if (part != Tracebacks::Part::kException) continue;
+    if (part != Tracebacks::Part::kException && logged.empty()) continue;
     last_exception = i;
     const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
       const CauseRule& rule = rules.rules()[id];

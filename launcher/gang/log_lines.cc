@@ -121,6 +121,23 @@ bool is_exception(std::string_view text, bool behind_frames) {
   return behind_frames && blanks == 0;
 }
 
+std::string_view logged_exception(std::string_view text) {
+  constexpr size_t kReach = 300;  // of what a logger puts before a message
+  const std::string_view start = text.substr(0, kReach);
+  size_t at = start.npos;
+  for (const std::string_view level :
+       {"ERROR", "CRITICAL", "FATAL", "Uncaught ", "Unhandled ", "uncaught ", "unhandled "})
+    at = std::min(at, start.find(level));
+  for (; at < start.size(); ++at) {
+    if (!(start[at] >= 'A' && start[at] <= 'Z')) continue;
+    if (at > 0 && word(start[at - 1])) continue;
+    if (const std::string_view rest = text.substr(at);
+        rest.find(": ") != rest.npos && is_exception(rest))
+      return rest;
+  }
+  return {};
+}
+
 bool is_boxed(std::string_view text) {
   for (const std::string_view edge : {"│", "╭", "╰"})
     if (text.starts_with(edge)) return true;

@@ -31,6 +31,10 @@ bool is_progress(std::string_view text, std::optional<long>* iteration = nullptr
 /// end above it, so that a class of any name is one ("Uncapturable: text").
 bool is_exception(std::string_view text, bool behind_frames = false);
 
+/// The exception that a logger wrote into its line ("CRITICAL [util:158] Uncaught DataError:
+/// text"), from its name on; empty: none.
+std::string_view logged_exception(std::string_view text);
+
 /// The line is part of the frame that Python's rich draws around a traceback: quoted code, values
 /// and the frame's edges. The exception itself stands below the frame.
 bool is_boxed(std::string_view text);

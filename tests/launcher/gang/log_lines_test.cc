@@ -56,6 +56,15 @@ TEST(LogLines, ExceptionsEndTracebacks) {
     EXPECT_FALSE(is_exception(line, true)) << line;
 }
 
+TEST(LogLines, ALoggerWritesExceptionsIntoItsLines) {
+  EXPECT_EQ(logged_exception("CRITICAL [util:158, rank=0] Uncaught DataError: thread 3"),
+            "DataError: thread 3");
+  EXPECT_EQ(logged_exception("| ERROR | main:7 - a.b.KeyError: 'x'"), "KeyError: 'x'");
+  for (const char* line : {"INFO saw ValueError: x", "ERROR: nothing", "ERROR", "",
+                           "ERROR:elastic.api:failed (exitcode: 1)", "ERROR in MyError handling"})
+    EXPECT_EQ(logged_exception(line), "") << line;
+}
+
 TEST(LogLines, ATracebackIsGivenWholeFromAmongOtherRanksLines) {
   const auto lines = split_log(
       "[rank0]: loading\n"
