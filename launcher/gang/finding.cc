@@ -84,6 +84,15 @@ class Tracebacks {
   };
 
   Part read(std::string_view text) {
+    if (text.starts_with("Exception ignored in")) ignored_ = true;
+    const Part part = read_line(text);
+    // Python goes on: what a finalizer raised ends nobody.
+    if (part == Part::kException && std::exchange(ignored_, false)) return Part::kQuoted;
+    return part;
+  }
+
+ private:
+  Part read_line(std::string_view text) {
     if (is_boxed(text)) return Part::kQuoted;
     const size_t indent = indentation(text);
     if (text.substr(indent).starts_with("File \"") && text.find("\", line ") != text.npos) {
@@ -99,10 +108,10 @@ class Tracebacks {
     return is_exception(text, in_frames) ? Part::kException : Part::kOutside;
   }
 
- private:
   static constexpr size_t kNone = std::string_view::npos;
   size_t frame_ = kNone;  ///< indentation of the last frame's "File ..." line
   bool behind_frame_ = false;
+  bool ignored_ = false;  ///< the next exception is one that Python ignores
 };
 
 bool contains(const std::vector<int>& values, int value) {
