@@ -199,6 +199,8 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
       first_own_exception.reset();
     }
     if (part != Tracebacks::Part::kException && logged.empty()) continue;
+    // A launcher's exception about another process explains nothing.
+    if (!ids.empty() && is_hint(rules.rules()[ids[0]])) continue;
     last_exception = i;
     const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
       const CauseRule& rule = rules.rules()[id];

@@ -33,6 +33,21 @@ size_t after_bar(std::string_view text) {
   return text.size();
 }
 
+/// What a collector of unknown habits puts before a line: words in brackets, with digits, or of no
+/// letters at all; not a sentence.
+bool is_foreign_prefix(std::string_view text) {
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    const std::string_view token = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const bool bracketed = token.starts_with('[') && token.ends_with(']');
+    if (!bracketed && std::any_of(token.begin(), token.end(), letter) &&
+        std::none_of(token.begin(), token.end(), digit))
+      return false;
+  }
+  return true;
+}
+
 bool starts_traceback(std::string_view text) {
   return text.find("Traceback (most recent call last)") != text.npos;
 }
@@ -122,15 +137,15 @@ bool is_exception(std::string_view text, bool behind_frames) {
 }
 
 std::string_view logged_exception(std::string_view text) {
-  constexpr size_t kReach = 300;  // of what a logger puts before a message
+  constexpr size_t kReach = 300;  // of what stands before a message
   const std::string_view start = text.substr(0, kReach);
-  size_t at = start.npos;
-  for (const std::string_view level :
+  size_t level = start.npos;
+  for (const std::string_view word :
        {"ERROR", "CRITICAL", "FATAL", "Uncaught ", "Unhandled ", "uncaught ", "unhandled "})
-    at = std::min(at, start.find(level));
-  for (; at < start.size(); ++at) {
-    if (!(start[at] >= 'A' && start[at] <= 'Z')) continue;
-    if (at > 0 && word(start[at - 1])) continue;
+    level = std::min(level, start.find(word));
+  for (size_t at = 1; at < start.size(); ++at) {
+    if (!(start[at] >= 'A' && start[at] <= 'Z') || word(start[at - 1])) continue;
+    if (at < level && !(start[at - 1] == ' ' && is_foreign_prefix(start.substr(0, at)))) continue;
     if (const std::string_view rest = text.substr(at);
         rest.find(": ") != rest.npos && is_exception(rest))
       return rest;

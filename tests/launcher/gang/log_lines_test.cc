@@ -60,8 +60,11 @@ TEST(LogLines, ALoggerWritesExceptionsIntoItsLines) {
   EXPECT_EQ(logged_exception("CRITICAL [util:158, rank=0] Uncaught DataError: thread 3"),
             "DataError: thread 3");
   EXPECT_EQ(logged_exception("| ERROR | main:7 - a.b.KeyError: 'x'"), "KeyError: 'x'");
-  for (const char* line : {"INFO saw ValueError: x", "ERROR: nothing", "ERROR", "",
-                           "ERROR:elastic.api:failed (exitcode: 1)", "ERROR in MyError handling"})
+  EXPECT_EQ(logged_exception("[job] x2025-05-23T16:49 TypeError: f()"), "TypeError: f()");
+  EXPECT_EQ(logged_exception("528 RuntimeError: dense"), "RuntimeError: dense");
+  for (const char* line :
+       {"INFO saw ValueError: x", "raise ValueError: x", "1 saw ValueError: x", "ERROR: nothing",
+        "ERROR", "", "ERROR:elastic.api:failed (exitcode: 1)", "ERROR in MyError handling"})
     EXPECT_EQ(logged_exception(line), "") << line;
 }
 
