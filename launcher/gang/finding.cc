@@ -46,7 +46,9 @@ bool is_remark(std::string_view text) {
     return true;
   if (text.starts_with('W') && digit(1) && digit(2) && digit(3)) return true;
   const std::string_view start = text.substr(0, 200);
-  for (const std::string_view level : {"WARNING", "Warning: ", "[DEBUG]"})
+  // What pip says of a package that it did not install stays without consequence.
+  for (const std::string_view level :
+       {"WARNING", "Warning: ", "[DEBUG]", "ERROR: pip's dependency resolver"})
     if (start.find(level) != start.npos) return true;
   return false;
 }
@@ -71,30 +73,45 @@ size_t indentation(std::string_view text) {
   return std::min(text.find_first_not_of(' '), text.size());
 }
 
-/// Follows a log line by line and knows which lines a Python traceback quotes from the program:
-/// their words are code, not messages ("raise RuntimeError('CUDA out of memory')" is in the source
-/// whatever was raised).
-class QuotedCode {
+/// Follows a log line by line through its Python tracebacks.
+class Tracebacks {
  public:
-  bool includes(std::string_view text) {
-    if (is_boxed(text)) return true;
+  enum class Part {
+    kOutside,
+    kQuoted,     ///< from the program's source: code, not a message ("raise RuntimeError('CUDA out
+                 ///< of memory')" is in the source whatever was raised)
+    kException,  ///< what was raised
+  };
+
+  Part read(std::string_view text) {
+    if (text.starts_with("Exception ignored in")) ignored_ = true;
+    const Part part = read_line(text);
+    // Python goes on: what a finalizer raised ends nobody.
+    if (part == Part::kException && std::exchange(ignored_, false)) return Part::kQuoted;
+    return part;
+  }
+
+ private:
+  Part read_line(std::string_view text) {
+    if (is_boxed(text)) return Part::kQuoted;
     const size_t indent = indentation(text);
     if (text.substr(indent).starts_with("File \"") && text.find("\", line ") != text.npos) {
       frame_ = indent;
       behind_frame_ = true;
-      return true;
+      return Part::kQuoted;
     }
     // Some collectors strip the indentation: then the one line behind the frame's is code.
     const bool first = std::exchange(behind_frame_, false);
-    if (frame_ != kNone && (indent > frame_ || (first && !is_exception(text)))) return true;
+    const bool in_frames = frame_ != kNone;
+    if (in_frames && (indent > frame_ || (first && !is_exception(text)))) return Part::kQuoted;
     frame_ = kNone;
-    return false;
+    return is_exception(text, in_frames) ? Part::kException : Part::kOutside;
   }
 
- private:
   static constexpr size_t kNone = std::string_view::npos;
   size_t frame_ = kNone;  ///< indentation of the last frame's "File ..." line
   bool behind_frame_ = false;
+  bool ignored_ = false;  ///< the next exception is one that Python ignores
 };
 
 bool contains(const std::vector<int>& values, int value) {
@@ -159,13 +176,21 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> first_own_exception;
   std::vector<Match> matches;
   std::vector<size_t> ids;
-  QuotedCode quoted;
+  Tracebacks tracebacks;
   for (size_t i = 0; i < lines.size(); ++i) {
     const std::string_view text = lines[i].text;
-    if (quoted.includes(text) || is_remark(text) || is_setting(text)) continue;
+    const auto part = tracebacks.read(text);
+    if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
     ids.clear();
     rules.patterns().match(matched_part(text), ids);
-    for (const size_t id : ids) {
+    const std::string_view logged =
+        part == Tracebacks::Part::kOutside ? logged_exception(text) : std::string_view{};
+    if (!logged.empty()) rules.patterns().match(logged, ids);
+    // What one line says is what the earliest rule reads in it: later ones read it with looser
+    // words.
+    if (!ids.empty()) {
+      const size_t id = *std::min_element(ids.begin(), ids.end());
+      ids.assign(1, id);
       const CauseRule& rule = rules.rules()[id];
       matches.push_back({is_hint(rule), false, rule.weak, rule.victim, rule.stopping, id, i});
     }
@@ -173,7 +198,9 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
       last_progress = i;
       first_own_exception.reset();
     }
-    if (!is_exception(text)) continue;
+    if (part != Tracebacks::Part::kException && logged.empty()) continue;
+    // A launcher's exception about another process explains nothing.
+    if (!ids.empty() && is_hint(rules.rules()[ids[0]])) continue;
     last_exception = i;
     const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
       const CauseRule& rule = rules.rules()[id];

@@ -32,9 +32,10 @@ struct Finding {
 /// Looks for the cause of one rank's end in its error file, the tails of its logs and its exit
 /// status. Pure.
 ///
-/// A match behind the last sign of progress beats one before it; a strong rule beats a weak one; a
-/// cause beats a victim's symptom; then the earlier rule of the table, then the earlier line. An
-/// exception that no rule knows is `unknown` with its traceback.
+/// Of the rules that match one line, the earliest of the table is heard, whatever the others are.
+/// Of the lines, a match behind the last sign of progress beats one before it; a strong rule beats
+/// a weak one; a cause beats a victim's symptom; then the earlier rule of the table, then the
+/// earlier line. An exception that no rule knows is `unknown` with its traceback.
 Finding find_cause(const Evidence& evidence, const CauseRules& rules);
 
 /// The same for text alone.

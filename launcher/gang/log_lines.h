@@ -5,17 +5,9 @@
 #include <string_view>
 #include <vector>
 
-namespace megalaunch {
+#include "launcher/gang/line_label.h"
 
-/// Whose line it is, as far as its prefix says. Two lines belong together when their labels are
-/// equal.
-struct LineLabel {
-  std::optional<int> rank;        ///< [rank3]: and the like: a global rank
-  std::optional<int> local_rank;  ///< torchrun's [default3]:
-  std::string node;  ///< a node's name or number, where the prefix has one ("worker-1: ")
-  bool operator==(const LineLabel&) const = default;
-  bool empty() const { return !rank && !local_rank && node.empty(); }
-};
+namespace megalaunch {
 
 /// One line of a log, with what launchers and log collectors put in front of it taken off.
 struct LogLine {
@@ -30,23 +22,18 @@ struct LogLine {
 /// Linear in the text. The views point into `log`.
 std::vector<LogLine> split_log(std::string_view log);
 
-/// Takes all prefixes off one line: times that a collector added, `[default3]:`, `[rank3]:`,
-/// `[3]:`, `[1:3]`,
-/// `[1,3]<stderr>:`, `3: `, `worker-1: `, `10.0.0.7: `, `train/1 `, `(Worker pid=7)`. Returns whose
-/// line it is; `text` becomes the rest.
-LineLabel take_prefixes(std::string_view& text);
-
 /// The line says that training went on: an iteration line of Megatron, a step of a progress bar, a
 /// logged loss. `iteration` gets its number where it has one.
 bool is_progress(std::string_view text, std::optional<long>* iteration = nullptr);
 
 /// The line ends a Python traceback: "ValueError: text", "torch.cuda.OutOfMemoryError: ...",
-/// "KeyboardInterrupt".
-bool is_exception(std::string_view text);
+/// "KeyboardInterrupt", "torch._dynamo.exc.Unsupported: ...". `behind_frames`: a traceback's frames
+/// end above it, so that a class of any name is one ("Uncapturable: text").
+bool is_exception(std::string_view text, bool behind_frames = false);
 
-/// The rank that a message speaks of as its own: torch's "[Rank 3] Watchdog caught ...", Megatron's
-/// "Rank 3, node gpu-1, ...". Not the ranks that a message waits for.
-std::optional<int> rank_named_in(std::string_view text);
+/// The exception that a logger wrote into its line ("CRITICAL [util:158] Uncaught DataError:
+/// text"), from its name on; empty: none.
+std::string_view logged_exception(std::string_view text);
 
 /// The line is part of the frame that Python's rich draws around a traceback: quoted code, values
 /// and the frame's edges. The exception itself stands below the frame.

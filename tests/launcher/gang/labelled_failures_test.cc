@@ -52,6 +52,23 @@ TEST(LabelledFailures, AreAllDiagnosedRight) {
   }
 }
 
+TEST(LabelledFailures, OneLineIsEnoughForItsKind) {
+  const CauseRules rules = CauseRules::built_in();
+  std::ifstream file(std::filesystem::path(MEGALAUNCH_TEST_DATA) / "failure_messages.tsv");
+  size_t messages = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    const size_t tab = line.find('\t');
+    ASSERT_NE(tab, line.npos) << line;
+    const std::string message = line.substr(tab + 1);
+    const auto ranks = read_log_text(message, "log", WallTime{}, rules);
+    ASSERT_EQ(ranks.size(), 1U) << message;
+    EXPECT_EQ(to_string(ranks[0].finding.kind), line.substr(0, tab)) << message;
+    ++messages;
+  }
+  EXPECT_GE(messages, 250U);
+}
+
 TEST(LabelledFailures, HarmlessLogsHoldNone) {
   const std::filesystem::path folder =
       std::filesystem::path(MEGALAUNCH_TEST_DATA) / "failures/harmless";
