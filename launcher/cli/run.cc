@@ -43,6 +43,7 @@ bool refused_by_checks(const PlannedJob& planned, const Log& log) {
 }
 
 int run(const RunFlags& flags, const Variables& environment, const Log& log) {
+  hold_back_stop_signals();
   HostFacts host;
   host.gpus = count_gpus();
   const PlannedJob planned = plan_job(flags.job, environment, host, SystemClock().wall());

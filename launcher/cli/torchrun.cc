@@ -33,6 +33,7 @@ int run_torchrun(const std::string& called_as, const std::vector<std::string>& a
   if (error)
     return refuse({Error::Kind::kSystem, error.value(), "the working directory is gone"},
                   context.log);
+  hold_back_stop_signals();
   auto node =
       node_for_torchrun(std::get<TorchrunOptions>(*options), {called_as, cwd, context.environment},
                         MEGALAUNCH_VERSION, context.log);

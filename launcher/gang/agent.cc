@@ -111,7 +111,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   }
 
   void lose_leader(const std::string& why) {
-    if (leaving) return;
+    if (leaving || ending) return;
     connected = false;
     lines_to_node_0.set_connected(false);
     answer_preparation = false;
@@ -121,7 +121,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
       return stop_group(options.grace, [this] { leave(kSignalExitBase + *interrupted); });
     log.info("stopping this node's ranks, then waiting up to {} s for node 0 to come back",
              std::chrono::duration_cast<seconds>(options.join_timeout).count());
-    stop_group(options.grace, [this] { knock(); });
+    stop_group(options.grace, [this] { when_gpus_are_free([this] { knock(); }); });
   }
 
   void send(const News& news) { client->send(to_json(news)); }
@@ -168,6 +168,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
 
   void carry_out(const StartOrder& order) {
     generation = order.generation;
+    gpu_timer.cancel();
+    unstarted.reset();
     first_rank = order.first_rank;
     world_size = order.world_size;
     exits.clear();
@@ -182,7 +184,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
       send(FailedNews{generation, own_failure(started.error().message)});
       unstarted = own_failure(started.error().message);
       // Those that had been started are being killed.
-      return stop_group(milliseconds(0), [this] { report_stopped(); });
+      return stop_and_report(milliseconds(0));
     }
     send(StartedNews{generation});
   }
@@ -334,10 +336,12 @@ struct Agent::State : std::enable_shared_from_this<State> {
     }
     if (!group) return;  // could not be started; said so already
     if (!stopping) log.info("stopping this node's ranks: {}", order.reason);
-    stop_group(order.grace, [this] { report_stopped(); });
+    stop_and_report(order.grace);
   }
 
   void carry_out(const EndOrder& order) {
+    ending = true;
+    send(EndedNews{});
     if (!order.text.empty())
       log.write(order.exit_code == 0 ? Log::Level::kInfo : Log::Level::kError, order.text);
     stop_group(milliseconds(0), [this, code = order.exit_code] { leave(code); });
@@ -353,7 +357,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
                 describe(exit.status));
       send(FailedNews{generation, evidence_of(exit)});
       // Its peers cannot go on without it; they need not wait for node 0 to say so.
-      return stop_group(options.grace, [this] { report_stopped(); });
+      return stop_and_report(options.grace);
     }
     if (exits.size() == static_cast<size_t>(options.ranks))
       stop_group(options.grace, [this] {
@@ -410,9 +414,20 @@ struct Agent::State : std::enable_shared_from_this<State> {
     return std::nullopt;
   }
 
-  /// Calls report_stopped() again in a moment, unless patience is over.
-  bool waits_for(const GpuHolder& holder) {
+  /// Calls `then` once no rank of the generation holds a GPU, or patience is over.
+  void when_gpus_are_free(std::function<void()> then) {
     constexpr milliseconds kLookAgain{50};
+    const auto holder = held_gpu();
+    if (!holder || !waits_for(*holder)) return then();
+    gpu_timer.expires_after(kLookAgain);
+    gpu_timer.async_wait([weak = weak_from_this(),
+                          then = std::move(then)](const boost::system::error_code& error) mutable {
+      const auto self = weak.lock();
+      if (!error && self && !self->leaving) self->when_gpus_are_free(std::move(then));
+    });
+  }
+
+  bool waits_for(const GpuHolder& holder) {
     const SteadyTime now = clock.steady();
     if (!gpu_wait_began) {
       gpu_wait_began = now;
@@ -424,16 +439,20 @@ struct Agent::State : std::enable_shared_from_this<State> {
                 holder.gpu, holder.pid);
       return false;
     }
-    gpu_timer.expires_after(kLookAgain);
-    gpu_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
-      const auto self = weak.lock();
-      if (!error && self && !self->leaving) self->report_stopped();
-    });
     return true;
   }
 
+  /// Node 0 may not wait for the answer: when it comes, another generation may have begun here.
+  void stop_and_report(milliseconds grace) {
+    stop_group(grace, [this, of = generation] {
+      if (of != generation) return;
+      when_gpus_are_free([this, of] {
+        if (of == generation) report_stopped();
+      });
+    });
+  }
+
   void report_stopped() {
-    if (const auto holder = held_gpu(); holder && waits_for(*holder)) return;
     end_logs();
     StoppedNews news{generation, {}};
     if (unstarted) news.evidence.push_back(*std::exchange(unstarted, std::nullopt));
@@ -501,7 +520,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     }
     log.info("{}: stopping all ranks on all nodes{}", signal_name(signal), again ? " at once" : "");
     send(InterruptedNews{signal});
-    stop_group(again ? milliseconds(0) : options.grace, [this] { report_stopped(); });
+    stop_and_report(again ? milliseconds(0) : options.grace);
     // Node 0 may be gone, or not answer: then we leave by ourselves.
     interrupt_timer.expires_after((again ? milliseconds(0) : options.grace) + kInterruptPatience);
     interrupt_timer.async_wait([weak = weak_from_this(),
@@ -562,6 +581,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::optional<int64_t> oom_kills_before;
   bool stopping = false;
   std::optional<int> interrupted;
+  bool ending = false;  ///< node 0 has said its last word
   bool leaving = false;
 };
 

@@ -11,7 +11,7 @@ namespace {
 /// broken.
 constexpr seconds kStopPatience{40};
 /// How long members have to read the last order.
-constexpr seconds kEndPatience{3};
+constexpr seconds kEndPatience{10};
 
 constexpr int kExitNodesMissing = 145;
 constexpr int kSignalExitBase = 128;
@@ -107,8 +107,10 @@ Result<int> Coordinator::place_for(const MemberDetails& details) const {
 void Coordinator::joined(int rank) {
   Node& node = nodes_[rank];
   node.state = NodeState::kReady;
-  if (phase_ == Phase::kEnding)  // GC-4 holds for it, too
+  if (phase_ == Phase::kEnding) {  // GC-4 holds for it, too
+    node.owes_answer = true;
     return send(rank, EndOrder{exit_code_, "the job had ended before this node joined"});
+  }
   record("joined", fmt::format("{} at {}", node_name(rank, node.details.host), node.address));
   if (phase_ == Phase::kRunning && may_admit()) {
     admits_ = true;
@@ -124,10 +126,7 @@ void Coordinator::left(int rank, const std::string& why) {
   const NodeState before = node.state;
   node.state = NodeState::kAbsent;
   node.preparing = false;
-  if (phase_ == Phase::kEnding) {
-    if (present() == 0) tick();
-    return;
-  }
+  if (phase_ == Phase::kEnding) return;  // it may come back to hear of the end
   const std::string name = node_name(rank, node.details.host);
   record("lost", fmt::format("{}: {}", name, why));
   send_all(TellOrder{fmt::format("lost {}: {}", name, why)});
@@ -167,6 +166,11 @@ int Coordinator::present() const {
   return static_cast<int>(std::count_if(nodes_.begin(), nodes_.end(), [](const auto& each) {
     return each.second.state != NodeState::kAbsent;
   }));
+}
+
+bool Coordinator::somebody_owes_answer() const {
+  return std::any_of(nodes_.begin(), nodes_.end(),
+                     [](const auto& each) { return each.second.owes_answer; });
 }
 
 /// It may have processes of the current generation.
@@ -356,12 +360,14 @@ ReportFacts Coordinator::facts_of(const Judged& judged) const {
 }
 
 void Coordinator::end(int exit_code, const std::string& text) {
+  if (phase_ == Phase::kEnding || phase_ == Phase::kFinished) return;
   phase_ = Phase::kEnding;
   exit_code_ = exit_code;
   deadline_ = clock_.steady() + kEndPatience;
   record("end", fmt::format("exit code {}{}{}", exit_code, text.empty() ? "" : ": ", text));
+  for (auto& [rank, node] : nodes_) node.owes_answer = node.state != NodeState::kAbsent;
   send_all(EndOrder{exit_code, text});
-  if (present() == 0) tick();
+  if (!somebody_owes_answer()) tick();
 }
 
 void Coordinator::tick() {
@@ -386,7 +392,7 @@ void Coordinator::tick() {
         }
       return check_stopped();
     case Phase::kEnding:
-      if (present() > 0 && now < *deadline_) return;
+      if (somebody_owes_answer() && now < *deadline_) return;
       phase_ = Phase::kFinished;
       deadline_.reset();
       actions_.push_back(Finish{exit_code_});
@@ -432,6 +438,11 @@ void Coordinator::hear_of(int rank, const FailedNews& news) {
   if (phase_ == Phase::kRunning)
     begin_stop(fmt::format("rank {} on {} failed: {}", evidence.rank,
                            node_name(rank, node.details.host), describe(evidence.end)));
+}
+
+void Coordinator::hear_of(int rank, const EndedNews&) {
+  nodes_[rank].owes_answer = false;
+  if (phase_ == Phase::kEnding && !somebody_owes_answer()) tick();
 }
 
 void Coordinator::hear_of(int rank, const SucceededNews& news) {

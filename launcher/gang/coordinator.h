@@ -99,7 +99,7 @@ class Coordinator {
   void left(int node, const std::string& why);
   void hear(int node, const News& news);
   /// Node 0 cannot do its part: the job ends now, on every node.
-  void give_up(const std::string& why) { end(/*exit_code=*/1, why); }
+  void give_up(const std::string& why, int exit_code = 1) { end(exit_code, why); }
   /// Call when deadline() has passed.
   void tick();
 
@@ -123,6 +123,7 @@ class Coordinator {
     bool takes_part = false;   ///< in the present generation, or the last one
     bool preparing = false;    ///< was sent a PrepareOrder and has not answered
     bool interrupted = false;  ///< was sent a signal that means to stop
+    bool owes_answer = false;  ///< was sent its EndOrder, and may not have it yet
     MemberDetails details;
     std::string address;
     std::vector<Evidence> evidence;  ///< of the current generation
@@ -131,6 +132,7 @@ class Coordinator {
   Result<int> place_for(const MemberDetails& details) const;
   std::string missing_nodes() const;
   int present() const;
+  bool somebody_owes_answer() const;
   bool all_in(NodeState state) const;
   static bool has_ranks(NodeState state);
   bool may_start();
@@ -148,6 +150,7 @@ class Coordinator {
   void hear_of(int node, const StartedNews& news);
   void hear_of(int node, const FailedNews& news);
   void hear_of(int node, const SucceededNews& news);
+  void hear_of(int node, const EndedNews& news);
   void hear_of(int node, const StoppedNews& news);
   void hear_of(int node, const PreparedNews& news);
   void hear_of(int node, const InterruptedNews& news);

@@ -179,16 +179,8 @@ struct Leader::State : std::enable_shared_from_this<State> {
     }
     if (!std::holds_alternative<EndOrder>(send.order))
       return server->send(*member, to_json(send.order));
-    server->dismiss(*member, to_json(send.order));
-    // The end is the last that we hear of it, too; tell the coordinator once it is done with its
-    // present thought.
-    nodes.erase(*member);
-    asio::post(context, [weak = weak_from_this(), node = send.node] {
-      const auto self = weak.lock();
-      if (!self) return;
-      self->coordinator.left(node, "dismissed");
-      self->act();
-    });
+    // Not over before it has closed: a packet may be lost, and come again when nobody is here.
+    server->dismiss(*member, to_json(send.order), options.heartbeat_timeout);
   }
 
   void carry_out(const Coordinator::Drop& drop) {
@@ -197,8 +189,8 @@ struct Leader::State : std::enable_shared_from_this<State> {
     log.error("dropping node {}: {}", drop.node, drop.why);
     nodes.erase(*member);
     server->dismiss(
-        *member,
-        to_json(Order(EndOrder{1, fmt::format("node 0 dropped this node: {}", drop.why)})));
+        *member, to_json(Order(EndOrder{1, fmt::format("node 0 dropped this node: {}", drop.why)})),
+        options.heartbeat_timeout);
   }
 
   void carry_out(const Coordinator::OpenGeneration& open) {
@@ -281,6 +273,11 @@ struct Leader::State : std::enable_shared_from_this<State> {
   std::unique_ptr<GangServer> server;  // outlives the store, whose threads bring it sockets
   std::unique_ptr<StoreServer> store;
 };
+
+void Leader::end(int exit_code, const std::string& why) {
+  state_->coordinator.give_up(why, exit_code);
+  state_->act();
+}
 
 Leader::Leader(std::shared_ptr<State> state) : state_(std::move(state)) {}
 Leader::~Leader() = default;

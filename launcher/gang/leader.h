@@ -59,6 +59,9 @@ class Leader {
                                                std::function<void(int exit_code)> finished);
   ~Leader();
 
+  /// Ends the job everywhere, unless it has ended; `finished` follows.
+  void end(int exit_code, const std::string& why);
+
   uint16_t port() const;
   const Welcome& identity() const;
 

@@ -146,6 +146,9 @@ json to_json(const News& news) {
           [](const PreparedNews&) -> json {
             return {{"type", "prepared"}};
           },
+          [](const EndedNews&) -> json {
+            return {{"type", "ended"}};
+          },
           [](const InterruptedNews& n) -> json {
             return {{"type", "interrupted"}, {"signal", n.signal}};
           },
@@ -234,6 +237,7 @@ Result<News> news_from_json(const json& message) {
       return StoppedNews{generation_in(message), std::move(*evidence)};
     }
     if (type == "prepared") return PreparedNews{};
+    if (type == "ended") return EndedNews{};
     if (type == "interrupted") return InterruptedNews{integer(message, "signal", 1, kMaxSignal)};
     if (type == "notice")
       return NoticeNews{message.at("event").get<std::string>(),

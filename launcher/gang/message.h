@@ -102,6 +102,8 @@ struct StoppedNews {
 };
 /// "prepared": see PrepareOrder.
 struct PreparedNews {};
+/// "ended": this agent has read its EndOrder; node 0 need not be there for it any more.
+struct EndedNews {};
 /// "interrupted": this agent was sent a signal that means to stop the job.
 struct InterruptedNews {
   int signal = 15;
@@ -124,7 +126,7 @@ struct LinesNews {
   std::vector<Line> lines;
 };
 using News = std::variant<StartedNews, FailedNews, SucceededNews, StoppedNews, PreparedNews,
-                          InterruptedNews, NoticeNews, LinesNews>;
+                          EndedNews, InterruptedNews, NoticeNews, LinesNews>;
 
 nlohmann::json to_json(const MemberDetails& details);
 nlohmann::json to_json(const Welcome& welcome);

@@ -62,9 +62,14 @@ sigset_t stop_signals() {
 
 }  // namespace
 
-Result<int> run_node(NodeOptions options) {
+void hold_back_stop_signals() {
   const sigset_t stopping = stop_signals();
   ::sigprocmask(SIG_BLOCK, &stopping, nullptr);
+}
+
+Result<int> run_node(NodeOptions options) {
+  hold_back_stop_signals();
+  const sigset_t stopping = stop_signals();
   open_standard_descriptors();
   ::signal(SIGPIPE, SIG_IGN);
   // Orphans of our ranks come to us, not to the machine's init; as PID 1 they do anyway.
@@ -120,11 +125,10 @@ Result<int> run_node(NodeOptions options) {
   if (count_gpus().value_or(0) > 0) options.agent.gpus.holders = gpu_holders();
 
   std::optional<int> agent_code, leader_code;
-  bool leads = options.leader.has_value();
-  const auto stop_when_over = [&] {
-    if (agent_code && (leader_code || !leads || *agent_code == 2)) context.stop();
-  };
   std::unique_ptr<Leader> leader;
+  const auto stop_when_over = [&] {
+    if (agent_code && (leader_code || !leader)) context.stop();
+  };
   if (options.leader) {
     options.leader->show = [&pump](Console::Stream stream, std::string_view prefix,
                                    std::string_view line) {
@@ -141,7 +145,6 @@ Result<int> run_node(NodeOptions options) {
       options.agent.leader_port = leader->port();
     } else if (options.undecided && options.undecided->join_if_port_taken &&
                started.error().code == EADDRINUSE) {
-      leads = false;
       options.agent.node_rank = options.undecided->node_rank;
     } else {
       pump.finish(options.console_patience);
@@ -150,6 +153,8 @@ Result<int> run_node(NodeOptions options) {
   }
   Agent agent(context, reaper, clock, log, pump, std::move(options.agent), [&](int code) {
     agent_code = code;
+    // Where it leaves before the job's end, there is no gang without it.
+    if (leader && !leader_code) leader->end(code, "the agent of node 0 left");
     stop_when_over();
   });
   asio::signal_set signals(context);

@@ -45,6 +45,10 @@ struct NodeOptions {
   milliseconds console_patience{5000};
 };
 
+/// From now on the signals that stop a job wait for run_node(): the kernel drops what PID 1 has no
+/// handler for, and reading a job file and looking at its paths may take long.
+void hold_back_stop_signals();
+
 /// Runs one node until its job is over: makes the process what a launcher has to be (subreaper,
 /// warden, signals), then the leader (on node 0) and the agent on one context, in this thread.
 /// Returns the exit status of the job. An error means that nothing was started. Call it once, from

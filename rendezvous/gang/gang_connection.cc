@@ -14,7 +14,6 @@ namespace {
 namespace asio = boost::asio;
 constexpr auto use_result = asio::as_tuple(asio::use_awaitable);
 constexpr size_t kMaxOutgoing = 64U << 20;
-constexpr seconds kLinger{1};
 
 }  // namespace
 
@@ -95,11 +94,11 @@ void GangConnection::send(const nlohmann::json& message) {
   if (!writing_) write_next();
 }
 
-void GangConnection::send_last(const nlohmann::json& message) {
+void GangConnection::send_last(const nlohmann::json& message, milliseconds patience) {
   send(message);
   closing_ = true;
   if (!writing_) return close();
-  linger_.expires_after(kLinger);
+  linger_.expires_after(patience);
   linger_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
     if (!error) self->close();
   });

@@ -29,8 +29,9 @@ class GangConnection : public std::enable_shared_from_this<GangConnection> {
 
   /// Queues an object. A peer that lets more than 64 MiB pile up is cut off.
   void send(const nlohmann::json& message);
-  /// Queues an object and closes once it is written (or after a second).
-  void send_last(const nlohmann::json& message);
+  /// Queues an object and closes our direction once it is written; the rest when the peer has
+  /// closed, or after `patience`.
+  void send_last(const nlohmann::json& message, milliseconds patience = seconds(1));
   /// Closes at once; a pending receive() fails.
   void close();
 

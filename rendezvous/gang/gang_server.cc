@@ -75,8 +75,10 @@ struct GangServer::State : std::enable_shared_from_this<State> {
     self->strangers.erase(connection);
     if (!details) {
       self->tell_refusal(*connection, details.error().message);
-      connection->send_last(
-          refusal(details.error().message, details.error().kind != Error::Kind::kUnavailable));
+      // A peer that fell silent or away may be a good one behind a bad network.
+      const bool final_word = details.error().kind == Error::Kind::kRefused ||
+                              details.error().kind == Error::Kind::kProtocol;
+      connection->send_last(refusal(details.error().message, final_word));
       co_return;
     }
     const MemberId id = ++self->last_id;
@@ -169,7 +171,7 @@ struct GangServer::State : std::enable_shared_from_this<State> {
         connection->send({{"type", "pong"},
                           {"sent", number_field(*message, "sent")},
                           {"now", std::chrono::duration_cast<nanoseconds>(now).count()}});
-      } else if (self->members.contains(id) && self->events.on_message) {
+      } else if (self->events.on_message) {
         self->events.on_message(id, *message);
       }
     }
@@ -206,12 +208,10 @@ void GangServer::send(MemberId member, const json& message) {
   if (found != state_->members.end()) found->second->send(message);
 }
 
-void GangServer::dismiss(MemberId member, const json& message) {
+void GangServer::dismiss(MemberId member, const json& message, milliseconds patience) {
   const auto found = state_->members.find(member);
   if (found == state_->members.end()) return;
-  const ConnectionPtr connection = found->second;
-  state_->members.erase(found);
-  connection->send_last(message);
+  found->second->send_last(message, patience);
 }
 
 }  // namespace megalaunch

@@ -55,8 +55,9 @@ class GangServer {
   void adopt(UniqueFd socket);
 
   void send(MemberId member, const nlohmann::json& message);
-  /// Says a last message; the connection closes behind it and on_lost is not called.
-  void dismiss(MemberId member, const nlohmann::json& message);
+  /// Says a last message. The peer is expected to close then; on_lost is called when it has, or
+  /// when `patience` is over.
+  void dismiss(MemberId member, const nlohmann::json& message, milliseconds patience);
 
  private:
   struct State;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What happens on every node when something ends that should not: a rank, an agent, or the job on request."""
 
+import json
 import os
 import re
 import signal
@@ -47,6 +48,25 @@ class Failures(case.GangTest):
             self.assertRegex(said, r"(?i)node ?1\b", "names the node")
             self.assertRegex(said, r"(?i)code 7\b", "names the code")
             self.assertIn("reason 3 of rank 3", said, "shows the end of its stderr")
+
+    def test_sigterm_at_any_time_of_the_start_ends_node_0(self):
+        for milliseconds in (0, 2, 4, 5, 6, 8, 12, 20, 40):
+            gang = self.gang(job("exec sleep 1000"), nodes=2, ranks=1)
+            agent = gang.start(0)
+            time.sleep(milliseconds / 1000)
+            agent.signal(signal.SIGTERM)
+            self.assertIn(agent.wait(20), (143, -signal.SIGTERM), f"{milliseconds} ms after its start: {agent.text()}")
+
+    def test_sigterm_while_the_job_file_is_read_is_not_lost(self):
+        job_file = self.folder / "fifo.yaml"
+        os.mkfifo(job_file)
+        gang = self.gang_of([case.megalaunch(), "run", job_file], nodes=1, ranks=1)
+        agent = gang.start(0)
+        with open(job_file, "w") as file:  # once it reads
+            agent.signal(signal.SIGTERM)
+            file.write(json.dumps({"version": 1, "name": "test", "output": str(self.folder / "out"), "command": case.sh("echo ran")}))
+        self.assertEqual(agent.wait(20), 143, agent.text())
+        self.assertNotIn("] ran", agent.text())
 
     def test_a_rank_that_ignores_sigterm_costs_the_grace_and_no_more(self):
         gang = self.gang(job("""

@@ -102,6 +102,19 @@ class NetworkFaults(case.GangTest):
         self.wait_for_life(gang, 1)
         self.finish(gang, 1)
 
+    def test_a_node_that_is_deaf_while_the_job_ends_hears_of_it_later(self):
+        go = self.folder / "go"
+        job = {"command": case.sh(f'echo "life 0 of rank $RANK"; until [ -e {go} ]; do sleep 0.05; done'),
+               "launch": {"join_timeout": "20s", "heartbeat_timeout": f"{HEARTBEAT}s"}, "restart": {"max": 0}}
+        gang = self.gang(job, nodes=2, ranks=1).start_all()
+        self.wait_for_life(gang, 0)
+        gang.network.deafen(1, 0)
+        go.touch()
+        processes.wait_until(lambda: not gang.agents[0].ranks() and not gang.agents[1].ranks(), 10, "the ranks to end")
+        time.sleep(HEARTBEAT / 2)  # the length of the fault
+        gang.network.heal(1)
+        self.assert_codes(gang, 0, timeout=30)
+
     def test_a_node_whose_first_packets_are_lost_joins(self):
         job = {"command": case.sh(REPORT_LIFE), "launch": {"join_timeout": "60s"}, "restart": {"max": 0, "grace": "1s"}}
         gang = self.gang(job, nodes=2, ranks=1)

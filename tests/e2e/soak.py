@@ -231,7 +231,8 @@ def disk_full_under_the_logs(round_, _):
     logs.mkdir()
     round_.assertEqual(os.system(f"mount -t tmpfs -o size=2m tmpfs {logs}"), 0)
     round_.addCleanup(os.system, f"umount -l {logs}")
-    gang = round_.start(logs=logs)
+    # What is left of the last page of each log takes some iterations more: there must be enough of them.
+    gang = round_.start(logs=logs, arguments=["--train-iters", 100])
     round_.wait_for_iteration()
     try:
         with open(logs / "filler", "wb") as file:

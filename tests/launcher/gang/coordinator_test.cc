@@ -41,7 +41,10 @@ TEST(Coordinator, WhoJoinsWhileTheJobEndsLeavesWithItsExitCode) {  // GC-4
   gang.stopped(1);
   ASSERT_EQ(gang.coordinator.phase(), Phase::kEnding);
   gang.take();
-  gang.coordinator.left(0, "dismissed");
+  gang.coordinator.hear(1, EndedNews{});
+  gang.coordinator.left(0, "silent");
+  gang.take();
+  EXPECT_THAT(gang.all<Coordinator::Finish>(), IsEmpty()) << "node 0 has not heard of the end";
   gang.join(0);
   gang.take();
   const auto ends = gang.orders<EndOrder>();
@@ -49,8 +52,7 @@ TEST(Coordinator, WhoJoinsWhileTheJobEndsLeavesWithItsExitCode) {  // GC-4
   EXPECT_EQ(ends[0].first, 0);
   EXPECT_EQ(ends[0].second.exit_code, 143);
   EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
-  gang.coordinator.left(0, "dismissed");
-  gang.coordinator.left(1, "dismissed");
+  gang.coordinator.hear(0, EndedNews{});
   gang.take();
   ASSERT_EQ(gang.all<Coordinator::Finish>().size(), 1u);
   EXPECT_EQ(gang.all<Coordinator::Finish>()[0].exit_code, 143);
@@ -242,8 +244,8 @@ TEST(Coordinator, EndsWith0OnAllNodesOnceEveryNodeHasSucceeded) {  // GC-4
   EXPECT_THAT(gang.receivers<EndOrder>(), ElementsAre(0, 1));
   for (const auto& [node, end] : gang.orders<EndOrder>()) EXPECT_EQ(end.exit_code, 0);
   EXPECT_THAT(gang.all<Coordinator::Finish>(), IsEmpty());
-  gang.coordinator.left(0, "dismissed");
-  gang.coordinator.left(1, "dismissed");
+  gang.coordinator.hear(0, EndedNews{});
+  gang.coordinator.hear(1, EndedNews{});
   gang.take();
   ASSERT_EQ(gang.all<Coordinator::Finish>().size(), 1u);
   EXPECT_EQ(gang.all<Coordinator::Finish>()[0].exit_code, 0);
@@ -262,7 +264,7 @@ TEST(Coordinator, DoesNotWaitForeverForAMemberThatNeverReadsTheEnd) {
   gang.run();
   gang.succeeded(0);
   gang.succeeded(1);
-  gang.coordinator.left(0, "dismissed");
+  gang.coordinator.hear(0, EndedNews{});
   gang.pass();
   EXPECT_EQ(gang.coordinator.phase(), Phase::kFinished);
 }
@@ -271,7 +273,7 @@ TEST(Coordinator, NobodyJoinsAJobThatIsOver) {
   Gang gang(1);
   gang.run();
   gang.succeeded(0);
-  gang.coordinator.left(0, "dismissed");
+  gang.coordinator.hear(0, EndedNews{});
   ASSERT_EQ(gang.coordinator.phase(), Phase::kFinished);
   const auto welcome = gang.knock(details_of("late"));
   ASSERT_FALSE(welcome);
