@@ -160,6 +160,7 @@ Result<int> run_node(NodeOptions options) {
   context.run();
 
   if (monitor) monitor->stop();
+  preparer.stop();
   warden->dismiss();
   const int exit_code = leader_code.value_or(agent_code.value_or(1));
   const uint64_t not_shown = pump.finish(options.console_patience);
