@@ -26,6 +26,8 @@ namespace asio = boost::asio;
 
 constexpr int kSignalExitBase = 128;
 constexpr int kExitNodesMissing = 145;
+/// How long storage that stalls may hold up the end.
+constexpr milliseconds kStoragePatience{2000};
 
 /// Descriptors 0 to 2 must exist, or the first socket would become somebody's standard output.
 void open_standard_descriptors() {
@@ -49,6 +51,12 @@ void listen_for_signals(asio::signal_set& signals, Agent& agent) {
     listen_for_signals(signals, agent);
     agent.interrupt(signal);
   });
+}
+
+/// When nothing else can speak any more.
+void note(const std::string& text) {
+  const std::string line = "megalaunch: " + text + "\n";
+  [[maybe_unused]] const ssize_t count = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
 /// The signals that mean to stop. Held back until somebody listens: the kernel drops what PID 1 has
@@ -165,15 +173,16 @@ Result<int> run_node(NodeOptions options) {
   context.run();
 
   if (monitor) monitor->stop();
+  preparer.stop();
   warden->dismiss();
   const int exit_code = leader_code.value_or(agent_code.value_or(1));
   const uint64_t not_shown = pump.finish(options.console_patience);
-  if (not_shown > 0) {
-    // The console is what is stuck, so this may not be seen either.
-    const std::string note = fmt::format(
-        "megalaunch: {} bytes of output were not shown; the log files have them\n", not_shown);
-    [[maybe_unused]] const ssize_t count = ::write(STDERR_FILENO, note.data(), note.size());
-  }
+  // The console is what is stuck, so this may not be seen either.
+  if (not_shown > 0)
+    note(fmt::format("{} bytes of output were not shown; the log files have them", not_shown));
+  const uint64_t not_kept = monitor ? monitor->finish(kStoragePatience) : 0;
+  if (not_kept > 0 && not_shown == 0)
+    note(fmt::format("{} samples of training were not kept; storage did not take them", not_kept));
   return exit_code;
 }
 

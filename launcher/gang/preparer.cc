@@ -128,10 +128,23 @@ struct Preparer::State : std::enable_shared_from_this<State> {
     for (const pid_t each : left) ::kill(each, SIGKILL);
   }
 
+  void kill_marked() const {
+    for (const pid_t each : processes_with_variable(marker)) ::kill(each, SIGKILL);
+  }
+
+  void stop() {
+    done = nullptr;
+    if (pid == 0) return;
+    kill_step();
+    kill_marked();  // who was started meanwhile
+    pid = 0;
+    timer.cancel();
+  }
+
   void step_ended(const WaitStatus& status) {
+    if (!done) return;  // we were stopped
     // Who was started between our look and our signal is found now.
-    if (timed_out)
-      for (const pid_t each : processes_with_variable(marker)) ::kill(each, SIGKILL);
+    if (timed_out) kill_marked();
     pid = 0;
     timer.cancel();
     const PrepareStep& step = work.steps[next];
@@ -169,13 +182,16 @@ Preparer::Preparer(boost::asio::io_context& context, Reaper& reaper, Log log, st
     : state_(std::make_shared<State>(context, reaper, std::move(log), std::move(marker))) {}
 
 Preparer::~Preparer() {
-  state_->done = nullptr;
-  if (state_->pid > 0) ::kill(-state_->pid, SIGKILL);
+  stop();
   if (state_->files_thread.joinable()) state_->files_thread.join();
 }
 
 void Preparer::run(Work work, std::function<void(Status)> done) {
   state_->run(std::move(work), std::move(done));
+}
+
+void Preparer::stop() {
+  state_->stop();
 }
 
 }  // namespace megalaunch

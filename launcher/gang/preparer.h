@@ -38,12 +38,14 @@ class Preparer {
 
   /// `marker` as for RankGroup. The referenced objects outlive the preparer.
   Preparer(boost::asio::io_context& context, Reaper& reaper, Log log, std::string marker);
-  /// Kills a step that runs.
-  ~Preparer();
+  ~Preparer();  ///< stops
 
   /// Calls `done` from the context, once. The error names the step or file, and shows the last
   /// lines of a failed step.
   void run(Work work, std::function<void(Status)> done);
+  /// Kills a step that runs, with all that it started; `done` is not called any more.
+  /// Afterwards only the destructor may be called.
+  void stop();
 
  private:
   struct State;

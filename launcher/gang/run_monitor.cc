@@ -10,7 +10,7 @@
 #include "launcher/results/iteration_line.h"
 #include "launcher/results/nvml_monitor.h"
 #include "launcher/results/progress.h"
-#include "launcher/results/samples.h"
+#include "launcher/results/sample_queue.h"
 
 namespace megalaunch {
 namespace {
@@ -56,20 +56,12 @@ struct RunMonitor::State {
   }
 
   // --- both threads
-  std::mutex mutex;
+  std::optional<SampleQueue> samples;
+  std::mutex mutex;  ///< nobody does anything that may block under it; of all that follows
   std::optional<Progress> progress;
-  std::optional<SampleWriter> writer;
   int generation = 0;
   WallTime generation_start;
   bool new_sample = false;  ///< since the last summary
-  bool warned = false;
-
-  /// Under the mutex.
-  void check(const Status& status) {
-    if (status || warned) return;
-    warned = true;
-    log->warn("training goes on, but its samples cannot be written: {}", status.error().message);
-  }
 
   void show_later(seconds after) {
     show_timer->expires_after(after);
@@ -113,12 +105,12 @@ struct RunMonitor::State {
     gpu_timer->async_wait([this](const boost::system::error_code& error) {
       if (error) return;
       if (!gpus_are_open()) return sample_gpus_later();
-      const auto samples = gpus->sample();
+      auto round = gpus->sample();
       {
         const std::lock_guard lock(mutex);
-        for (const GpuSample& each : samples)
+        for (const GpuSample& each : round)
           if (progress && each.memory_mib) progress->feed_gpu_memory(*each.memory_mib);
-        if (writer) check(writer->add(clock.wall(), generation, node_rank, samples));
+        samples->add(clock.wall(), generation, node_rank, std::move(round));
       }
       sample_gpus_later();
     });
@@ -131,6 +123,7 @@ RunMonitor::~RunMonitor() = default;
 
 void RunMonitor::start(boost::asio::io_context& context, LogPump& pump, Log log) {
   state_->pump = &pump;
+  state_->samples.emplace([log](const std::string& text) { log.warn("{}", text); });
   state_->log = std::move(log);
   state_->show_timer.emplace(context);
   state_->gpu_timer.emplace(context);
@@ -139,18 +132,16 @@ void RunMonitor::start(boost::asio::io_context& context, LogPump& pump, Log log)
 void RunMonitor::stop() {
   if (state_->show_timer) state_->show_timer->cancel();
   if (state_->gpu_timer) state_->gpu_timer->cancel();
+  if (state_->samples) state_->samples->mute();
+}
+
+std::uint64_t RunMonitor::finish(milliseconds patience) {
+  return state_->samples ? state_->samples->finish(patience) : 0;
 }
 
 void RunMonitor::begin_run(const std::filesystem::path& run_dir, int node_rank) {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->node_rank = node_rank;
-    auto writer = SampleWriter::open(samples_path(run_dir, node_rank));
-    if (writer)
-      state_->writer.emplace(std::move(*writer));
-    else
-      state_->check(fail(std::move(writer).error()));
-  }
+  state_->node_rank = node_rank;
+  state_->samples->open(samples_path(run_dir, node_rank));
   if (count_gpus()) state_->sample_gpus_later();
 }
 
@@ -176,11 +167,9 @@ void RunMonitor::see_line(int rank, std::string_view line) {
   const WallTime now = state_->clock.wall();
   if (const auto sample = state_->progress->feed(rank, line, now)) {
     state_->new_sample = true;
-    if (state_->writer) state_->check(state_->writer->add(now, state_->generation, rank, *sample));
+    state_->samples->add(now, state_->generation, rank, *sample);
   } else if (const auto memory = parse_memory_line(line)) {
-    if (state_->writer)
-      state_->check(
-          state_->writer->add(now, state_->generation, memory->rank.value_or(rank), *memory));
+    state_->samples->add(now, state_->generation, memory->rank.value_or(rank), *memory);
   }
 }
 

@@ -18,7 +18,8 @@ class LogPump;
 
 /// Watches how training goes from the ranks' own lines: shows it (a status line on a terminal, a
 /// line a minute elsewhere) and appends it to the run's samples, with what the GPUs say where there
-/// are any. Only watches: whatever goes wrong here is said once and changes nothing.
+/// are any. Only watches: whatever goes wrong here is said once and changes nothing, and nobody
+/// waits for storage, but finish().
 class RunMonitor {
  public:
   struct Options {
@@ -31,9 +32,13 @@ class RunMonitor {
   RunMonitor(const Clock& clock, Options options);
   ~RunMonitor();
 
-  /// Begins to show on `pump` by timers of `context`; both outlive stop().
+  /// Begins to show on `pump` by timers of `context`; both, and the log, outlive stop().
   void start(boost::asio::io_context& context, LogPump& pump, Log log);
+  /// Shows and says nothing any more; what it sees still becomes samples.
   void stop();
+  /// After stop() and the last line: gives storage `patience` to take all samples. Returns how many
+  /// it did not take in the whole run.
+  std::uint64_t finish(milliseconds patience);
 
   // --- from the agent's thread
   void begin_run(const std::filesystem::path& run_dir, int node_rank);

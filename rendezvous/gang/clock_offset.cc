@@ -7,16 +7,17 @@ namespace megalaunch {
 void ClockOffset::add(WallTime sent, WallTime remote, WallTime received) {
   const nanoseconds round_trip = received - sent;
   if (round_trip < nanoseconds(0)) return;  // this node's clock was set back in between
-  pairs_[count_ % kPairs] = {remote - (sent + (received - sent) / 2), round_trip};
-  ++count_;
+  const Pair pair{remote - (sent + round_trip / 2), round_trip};
+  std::erase_if(pairs_, [&](const Pair& old) {
+    return 2 * std::chrono::abs(old.offset - pair.offset) > old.round_trip + pair.round_trip;
+  });
+  if (pairs_.size() == kPairs) pairs_.pop_front();
+  pairs_.push_back(pair);
 }
 
 std::optional<ClockOffset::Estimate> ClockOffset::estimate() const {
-  if (count_ == 0) return std::nullopt;
-  const auto end = pairs_.begin() + static_cast<std::ptrdiff_t>(std::min(count_, kPairs));
-  const auto best = std::min_element(pairs_.begin(), end, [](const Pair& a, const Pair& b) {
-    return a.round_trip < b.round_trip;
-  });
+  if (pairs_.empty()) return std::nullopt;
+  const auto best = std::ranges::min_element(pairs_, {}, &Pair::round_trip);
   return Estimate{best->offset, best->round_trip / 2};
 }
 

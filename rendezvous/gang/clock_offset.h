@@ -1,7 +1,7 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
+#include <deque>
 #include <optional>
 
 #include "env/clock.h"
@@ -16,7 +16,8 @@ class ClockOffset {
     nanoseconds error{0};   ///< at most this wrong, if the paths take equally long
   };
 
-  /// `sent` and `received` by this node's clock, `remote` by node 0's.
+  /// `sent` and `received` by this node's clock, `remote` by node 0's. Forgets what contradicts it:
+  /// a clock has been set since.
   void add(WallTime sent, WallTime remote, WallTime received);
   /// From the pair with the shortest round trip of the last kPairs; nothing before the first pair.
   std::optional<Estimate> estimate() const;
@@ -25,10 +26,9 @@ class ClockOffset {
   static constexpr size_t kPairs = 64;
   struct Pair {
     nanoseconds offset{0};
-    nanoseconds round_trip{0};
+    nanoseconds round_trip{0};  ///< twice the error
   };
-  std::array<Pair, kPairs> pairs_{};
-  size_t count_ = 0;
+  std::deque<Pair> pairs_;  ///< the oldest first
 };
 
 }  // namespace megalaunch

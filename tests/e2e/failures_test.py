@@ -10,6 +10,7 @@ import time
 from lib import case, processes
 
 GRACE = 3
+HEARTBEAT = 3
 ONCE = {"restart": {"max": 0, "grace": f"{GRACE}s"}}
 
 
@@ -189,6 +190,28 @@ class Failures(case.GangTest):
         self.assert_codes(gang, 1, timeout=30)
         self.assertIn("no space left on the disk of its logs", gang.agents[0].text())
         self.assertIn("data", gang.agents[0].wait_for("Why: .*").group())
+
+    def test_storage_that_stalls_ends_no_healthy_generation(self):
+        lines = "i=0; until [ -e %s/go ]; do i=$((i+1)); echo \" iteration $i/ 9999 | elapsed time per iteration (ms): 9.5 |\"; sleep 0.1; done"
+        gang = self.gang(job(lines % self.folder, launch={"heartbeat_timeout": f"{HEARTBEAT}s"}), nodes=2, ranks=1)
+        gang.start(0)
+        processes.wait_until(lambda: list(self.folder.glob("out/logs/*/")), 30, "the run's folder")
+        run, = self.folder.glob("out/logs/*/")
+        samples = run / "samples-1.jsonl"
+        os.mkfifo(samples)
+        full = os.open(samples, os.O_RDWR | os.O_NONBLOCK)  # and nobody reads it
+        self.addCleanup(os.close, full)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                os.write(full, b"\n" * 4096)
+        gang.start(1)
+        all_ranks_up(gang)
+        gang.agents[1].wait_for(r"iteration 5/")
+        time.sleep(2 * HEARTBEAT)  # who is deaf is lost by then
+        (self.folder / "go").touch()
+        self.assert_codes(gang, 0, timeout=30)
+        self.assertIn("samples of training were not kept", gang.agents[1].text())
+        self.assertNotIn("lost", gang.text())
 
     def test_no_rank_inherits_a_descriptor_a_blocked_signal_or_an_ignored_one(self):
         script = r"""

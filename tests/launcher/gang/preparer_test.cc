@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 
@@ -33,13 +34,26 @@ class PreparerTest : public testing::Test {
     EXPECT_TRUE(run_until(context_, [&] { return result.has_value(); }));
     return result.value_or(fail(Error::Kind::kTimeout, "it never said anything"));
   }
+  void expect_the_end_of_leavers() const {
+    for (const char* name : {"child", "orphan"}) {
+      const pid_t pid = pid_in(dir_.path() / name);
+      ASSERT_GT(pid, 0) << name;
+      EXPECT_TRUE(wait_until([&] { return !is_alive(pid); })) << name;
+    }
+  }
   std::string text(const std::string& name) const { return read_file(dir_.path() / name); }
 
+  /// A step whose two processes leave its process group.
+  const std::string leavers_ =
+      "setsid sh -c 'echo $$ > child; exec sleep 600' & "
+      "(setsid sh -c 'sh -c \"echo \\$\\$ > orphan; exec sleep 600\" &' ); wait";
   TempDir dir_;
   boost::asio::io_context context_;
   Reaper reaper_{context_};
+  /// This process's own: whoever has it may be killed, and other tests may run beside these.
+  const std::string marker_ = "preparer-test-" + std::to_string(::getpid());
   std::optional<Preparer> preparer_{std::in_place, context_, reaper_, Log::to_nowhere(),
-                                    "MEGALAUNCH_AGENT=preparer-test"};
+                                    "MEGALAUNCH_AGENT=" + marker_};
 };
 
 TEST_F(PreparerTest, WithNothingToDoItIsDone) {
@@ -59,7 +73,7 @@ TEST_F(PreparerTest, MakesFoldersAndCopiesThenRunsTheStepsInOrder) {
 
 TEST_F(PreparerTest, StepsHaveTheMarkerInTheirEnvironment) {
   ASSERT_TRUE(run(work({"echo $MEGALAUNCH_AGENT > marker"})));
-  EXPECT_EQ(text("marker"), "preparer-test\n");
+  EXPECT_EQ(text("marker"), marker_ + "\n");
 }
 
 TEST_F(PreparerTest, AStepThatIsDoneIsNotRepeatedButOneThatFailedIs) {
@@ -87,16 +101,9 @@ TEST_F(PreparerTest, AStepThatTakesTooLongIsKilledWithItsProcessGroup) {
 }
 
 TEST_F(PreparerTest, AStepThatTakesTooLongIsKilledWithWhatLeftItsProcessGroup) {
-  const Status status =
-      run(work({"setsid sh -c 'echo $$ > child; exec sleep 600' & "
-                "(setsid sh -c 'sh -c \"echo \\$\\$ > orphan; exec sleep 600\" &' ); wait"},
-               2s));
+  const Status status = run(work({leavers_}, 2s));
   ASSERT_FALSE(status);
-  for (const char* name : {"child", "orphan"}) {
-    const pid_t pid = pid_in(dir_.path() / name);
-    ASSERT_GT(pid, 0) << name;
-    EXPECT_TRUE(wait_until([&] { return !is_alive(pid); })) << name;
-  }
+  expect_the_end_of_leavers();
 }
 
 TEST_F(PreparerTest, AMissingProgramIsNamed) {
@@ -124,6 +131,23 @@ TEST_F(PreparerTest, DestroyingItKillsTheStepThatRunsAndCallsNothing) {
   preparer_.reset();
   EXPECT_TRUE(run_until(context_, [&] { return !is_alive(pid_in(dir_.path() / "pid")); }));
   EXPECT_FALSE(called);
+}
+
+TEST_F(PreparerTest, StoppingAndDestroyingItKillAlsoWhatLeftTheStepsProcessGroup) {
+  for (const bool destroyed : {false, true}) {
+    SCOPED_TRACE(destroyed);
+    for (const char* name : {"child", "orphan"}) std::filesystem::remove(dir_.path() / name);
+    preparer_.emplace(context_, reaper_, Log::to_nowhere(), "MEGALAUNCH_AGENT=" + marker_);
+    bool called = false;
+    preparer_->run(work({leavers_}), [&](Status) { called = true; });
+    ASSERT_TRUE(run_until(context_, [&] {
+      return pid_in(dir_.path() / "child") > 0 && pid_in(dir_.path() / "orphan") > 0;
+    }));
+    destroyed ? preparer_.reset() : preparer_->stop();
+    expect_the_end_of_leavers();
+    context_.poll();
+    EXPECT_FALSE(called);
+  }
 }
 
 }  // namespace

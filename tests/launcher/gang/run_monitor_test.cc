@@ -1,14 +1,20 @@
 #include "launcher/gang/run_monitor.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
-#include <optional>
+#include <future>
+#include <mutex>
 
 #include "env/unique_fd.h"
 #include "launcher/ranks/log_pump.h"
+#include "launcher/results/sample_queue.h"
 #include "launcher/results/samples.h"
 #include "tests/lib/manual_clock.h"
 #include "tests/lib/processes.h"
@@ -26,6 +32,13 @@ class RunMonitorTest : public testing::Test {
   ~RunMonitorTest() override { monitor_.stop(); }
 
   std::string samples() const { return read_file(samples_path(dir_.path(), 0)); }
+  bool says(const std::string& text) {
+    return run_until(context_, [&] { return log_text().find(text) != std::string::npos; });
+  }
+  std::string log_text() {
+    const std::lock_guard lock(log_mutex_);
+    return log_text_;
+  }
 
   TempDir dir_;
   const std::string line_ = read_file(MEGALAUNCH_TEST_DATA "/results/iteration_lines/line01");
@@ -33,9 +46,12 @@ class RunMonitorTest : public testing::Test {
   ManualClock clock_;
   UniqueFd null_{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
   LogPump pump_{null_.get(), null_.get()};
+  std::mutex log_mutex_;
   std::string log_text_;
-  Log log_ = Log::to_function(
-      [this](Log::Level, std::string_view line) { log_text_.append(line).append(1, '\n'); });
+  Log log_ = Log::to_function([this](Log::Level, std::string_view line) {
+    const std::lock_guard lock(log_mutex_);
+    log_text_.append(line).append(1, '\n');
+  });
   RunMonitor monitor_{clock_, RunMonitor::Options{4096, 1s, 15s}};
 };
 
@@ -43,26 +59,27 @@ TEST_F(RunMonitorTest, AnIterationLineBecomesASample) {
   monitor_.begin_run(dir_.path(), 0);
   monitor_.begin_generation(0, 8);
   monitor_.see_line(7, line_);
-  EXPECT_FALSE(samples().empty());
+  monitor_.stop();
+  EXPECT_EQ(monitor_.finish(20s), 0U);
+  EXPECT_EQ(read_samples(dir_.path()).size(), 1U);
 }
 
 TEST_F(RunMonitorTest, OtherLinesAndLinesBeforeTheFirstGenerationAreIgnored) {
   monitor_.see_line(0, line_);
   monitor_.begin_run(dir_.path(), 0);
   monitor_.see_line(0, line_);
-  const std::string before = samples();
   monitor_.begin_generation(0, 8);
   for (const std::string_view line : {"", "|", "||||", "loading | data", "\xff|\0"})
     monitor_.see_line(0, line);
-  EXPECT_EQ(samples(), before);
+  EXPECT_EQ(monitor_.finish(20s), 0U);
+  EXPECT_EQ(samples(), "");
 }
 
 TEST_F(RunMonitorTest, WithoutATerminalItSaysALineOnceInAWhile) {
   monitor_.begin_run(dir_.path(), 0);
   monitor_.begin_generation(0, 8);
   monitor_.see_line(7, line_);
-  EXPECT_TRUE(
-      run_until(context_, [&] { return log_text_.find("iteration") != std::string::npos; }));
+  EXPECT_TRUE(says("iteration"));
 }
 
 TEST_F(RunMonitorTest, AFolderThatCannotBeWrittenIsSaidOnceAndChangesNothing) {
@@ -71,20 +88,88 @@ TEST_F(RunMonitorTest, AFolderThatCannotBeWrittenIsSaidOnceAndChangesNothing) {
   monitor_.begin_generation(0, 8);
   monitor_.see_line(7, line_);
   monitor_.begin_run(in_the_way, 0);
-  EXPECT_THAT(log_text_, HasSubstr("its samples cannot be written"));
-  EXPECT_EQ(log_text_.find("cannot be written"), log_text_.rfind("cannot be written"));
+  EXPECT_EQ(monitor_.finish(20s), 0U);
+  const std::string text = log_text();
+  EXPECT_THAT(text, HasSubstr("its samples cannot be written"));
+  EXPECT_EQ(text.find("cannot be written"), text.rfind("cannot be written"));
 }
 
 TEST_F(RunMonitorTest, ANewGenerationGoesOnInTheSameFile) {
   monitor_.begin_run(dir_.path(), 0);
   monitor_.begin_generation(0, 8);
   monitor_.see_line(7, line_);
-  const std::string before = samples();
   monitor_.begin_run(dir_.path(), 0);  // it joined again
   monitor_.begin_generation(1, 8);
   monitor_.see_line(7, line_);
-  EXPECT_TRUE(samples().starts_with(before));
-  EXPECT_GT(samples().size(), before.size());
+  EXPECT_EQ(monitor_.finish(20s), 0U);
+  const auto kept = read_samples(dir_.path());
+  ASSERT_EQ(kept.size(), 2U);
+  EXPECT_EQ(kept.back().generation, 1);
+}
+
+/// Storage that stalls: the file of samples is a full FIFO that nobody reads.
+class StalledStorage : public RunMonitorTest {
+ protected:
+  StalledStorage() {
+    const auto path = samples_path(dir_.path(), 0);
+    EXPECT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    fifo_ = UniqueFd(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    EXPECT_TRUE(fifo_);
+    const std::string page(4096, '\n');
+    while (::write(fifo_.get(), page.data(), page.size()) > 0) continue;
+    monitor_.begin_run(dir_.path(), 0);
+    monitor_.begin_generation(0, 8);
+  }
+  ~StalledStorage() override { drain(); }
+
+  /// Storage goes on, as long as this is called.
+  void drain() {
+    char buffer[65536];
+    for (ssize_t n; (n = ::read(fifo_.get(), buffer, sizeof buffer)) > 0;)
+      taken_.append(buffer, static_cast<size_t>(n));
+  }
+  /// On a thread, as the pump does it. False when it hangs.
+  bool sees(size_t lines) {
+    auto all_seen = std::async(std::launch::async, [this, lines] {
+      for (size_t i = 0; i < lines; ++i) {
+        if (i % 1000 == 0) clock_.advance(1s);  // or it would be a flood
+        monitor_.see_line(
+            7, fmt::format(" iteration {:8}/ 120000 | elapsed time per iteration (ms): 9.5 |", i));
+      }
+    });
+    if (all_seen.wait_for(20s) == std::future_status::ready) return true;
+    while (all_seen.wait_for(1ms) != std::future_status::ready) drain();
+    return false;
+  }
+
+  UniqueFd fifo_;
+  std::string taken_;
+};
+
+TEST_F(StalledStorage, HoldsUpNeitherTheLinesNorTheSummaryNorTheEnd) {
+  ASSERT_TRUE(sees(10));
+  EXPECT_TRUE(says("iteration"));
+  monitor_.stop();
+  EXPECT_EQ(monitor_.finish(10ms), 10U);
+}
+
+TEST_F(StalledStorage, SaysOnceThatItDropsWhatPilesUp) {
+  constexpr size_t kMore = 100;
+  ASSERT_TRUE(sees(SampleQueue::kCapacity + kMore));
+  const std::string text = log_text();
+  EXPECT_THAT(text, HasSubstr("samples are dropped"));
+  EXPECT_EQ(text.find("are dropped"), text.rfind("are dropped"));
+  EXPECT_EQ(monitor_.finish(0ms), SampleQueue::kCapacity + kMore);
+}
+
+TEST_F(StalledStorage, TakesWhatHasPiledUpWhenItGoesOn) {
+  ASSERT_TRUE(sees(10));
+  const auto count = [&] {
+    drain();
+    return std::count(taken_.begin(), taken_.end(), '{');
+  };
+  EXPECT_TRUE(wait_until([&] { return count() == 10; }));
+  EXPECT_EQ(monitor_.finish(20s), 0U);
 }
 
 }  // namespace
