@@ -69,6 +69,10 @@ std::string host_name() {
   return name;
 }
 
+std::string boot_id() {
+  return first_line("/proc/sys/kernel/random/boot_id");
+}
+
 std::vector<std::string> interface_addresses() {
   std::vector<std::string> addresses;
   ifaddrs* list = nullptr;

@@ -11,6 +11,9 @@ namespace megalaunch {
 /// This machine's own name as the kernel has it; "localhost" when it has none.
 std::string host_name();
 
+/// The kernel's id of its present boot, another one after each; empty where it does not tell.
+std::string boot_id();
+
 /// Numeric addresses of this machine's interfaces that are up, loopback included, without IPv6
 /// scopes.
 std::vector<std::string> interface_addresses();

@@ -89,10 +89,11 @@ std::function<Result<Preparer::Work>(const Welcome&, bool)> preparation_of(
   return [planned, environment](const Welcome& welcome, bool first) -> Result<Preparer::Work> {
     Preparer::Work work;
     const std::filesystem::path log_dir = welcome.log_dir;
-    // The job's own steps are done once, whatever runs follow; those of a node once for a run,
-    // whose node it may be.
+    // The job's own steps are done once, whatever runs follow; those of a node once for a run on
+    // every machine that it has.
     work.folder = first ? log_dir / "prepared"
-                        : log_dir / welcome.run_id / "prepared" / std::to_string(welcome.node_rank);
+                        : node_steps_folder(log_dir / welcome.run_id, welcome.node_rank,
+                                            host_name(), boot_id());
     work.cwd = planned.job->workdir;
     work.environment = environment;
     for (const PrepareStep& step : planned.job->prepare)

@@ -42,7 +42,6 @@ Coordinator::Coordinator(Settings settings, const CauseRules& rules, const Clock
       rules_(rules),
       clock_(clock),
       generation_(settings_.first_generation),
-      prepared_(!settings_.prepare),
       history_(settings_.history) {
   settings_.identity.nodes = settings_.nodes;
   for (int rank = 0; rank < settings_.nodes; ++rank) nodes_[rank];
@@ -61,6 +60,7 @@ Result<Welcome> Coordinator::join(const MemberDetails& details, const std::strin
   node.details = details;
   node.address = address;
   node.interrupted = false;
+  node.prepared = false;  // another machine may have taken the place, with an empty disk
   // An agent that has lived through a loss of node 0 knows better than our journal how far the run
   // had come.
   if (details.run_id == settings_.identity.run_id && started_generation_ < 0)
@@ -240,7 +240,6 @@ void Coordinator::proceed() {
   if (phase_ == Phase::kGathering) {
     if (interrupted_by_) return end(kSignalExitBase + *interrupted_by_, "");
     if (!may_start() || clock_.steady() < *not_before_) return;
-    if (prepared_) return start_generation();
     deadline_.reset();
     // Steps of a round that was given up still run: the new round begins once their end is heard,
     // so that no step runs twice at a time and no news is taken for an answer to a later order.
@@ -249,9 +248,8 @@ void Coordinator::proceed() {
       return;
     }
     phase_ = Phase::kPreparing;
-    preparing_each_ = false;
-    prepare(0, /*first=*/true);
   }
+  if (phase_ == Phase::kPreparing && !prepare()) start_generation();
 }
 
 void Coordinator::start_generation() {
@@ -465,19 +463,14 @@ void Coordinator::hear_of(int rank, const StoppedNews& news) {
 }
 
 void Coordinator::hear_of(int rank, const PreparedNews&) {
-  if (!nodes_[rank].preparing) return;
-  nodes_[rank].preparing = false;
-  if (phase_ == Phase::kGathering) return proceed();
-  if (phase_ != Phase::kPreparing) return;
-  if (!preparing_each_) {
-    preparing_each_ = true;
-    for (const auto& [each, node] : nodes_)
-      if (node.state == NodeState::kReady) prepare(each, /*first=*/false);
-    return;
-  }
-  if (somebody_prepares()) return;
-  prepared_ = true;
-  start_generation();
+  Node& node = nodes_[rank];
+  if (!std::exchange(node.preparing, false)) return;
+  // There are no orders for a node's own steps before those for the whole job are done.
+  if (job_prepared_)
+    node.prepared = true;
+  else
+    job_prepared_ = true;
+  proceed();
 }
 
 void Coordinator::hear_of(int rank, const InterruptedNews& news) {
@@ -514,6 +507,23 @@ void Coordinator::hear_of(int rank, const NoticeNews& news) {
 void Coordinator::send(int node, Order order) {
   if (nodes_[node].state != NodeState::kAbsent && nodes_[node].state != NodeState::kJoining)
     actions_.push_back(Send{node, std::move(order)});
+}
+
+/// Has those steps run that are still to be done: the job's own, then those of every node that has
+/// not run them since it joined. False once there are none.
+bool Coordinator::prepare() {
+  if (!settings_.prepare) return false;
+  if (!job_prepared_) {
+    const auto someone = std::find_if(nodes_.begin(), nodes_.end(), [](const auto& each) {
+      return each.second.state == NodeState::kReady;
+    });
+    if (someone != nodes_.end() && !somebody_prepares()) prepare(someone->first, /*first=*/true);
+    return true;
+  }
+  for (const auto& [rank, node] : nodes_)
+    if (node.state == NodeState::kReady && !node.prepared && !node.preparing)
+      prepare(rank, /*first=*/false);
+  return somebody_prepares();
 }
 
 void Coordinator::prepare(int node, bool first) {

@@ -122,6 +122,7 @@ class Coordinator {
     bool ever_seen = false;
     bool takes_part = false;   ///< in the present generation, or the last one
     bool preparing = false;    ///< was sent a PrepareOrder and has not answered
+    bool prepared = false;     ///< has run its own steps since it joined
     bool interrupted = false;  ///< was sent a signal that means to stop
     bool owes_answer = false;  ///< was sent its EndOrder, and may not have it yet
     MemberDetails details;
@@ -159,6 +160,7 @@ class Coordinator {
 
   void send(int node, Order order);
   void send_all(const Order& order);
+  bool prepare();
   void prepare(int node, bool first);
   void record(std::string event, std::string detail) {
     actions_.push_back(Record{std::move(event), std::move(detail)});
@@ -170,8 +172,7 @@ class Coordinator {
   Phase phase_ = Phase::kGathering;
   int generation_;
   int started_generation_ = -1;
-  bool preparing_each_ = false;
-  bool prepared_ = false;
+  bool job_prepared_ = false;  ///< the steps for the whole job are done
   bool admits_ = false;        ///< the generation is being stopped for a node that came late
   std::map<int, Node> nodes_;  ///< all ranks 0..nodes-1
   RestartHistory history_;

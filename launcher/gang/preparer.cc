@@ -31,6 +31,11 @@ std::string words_of(const PrepareStep& step) {
 
 }  // namespace
 
+std::filesystem::path node_steps_folder(const std::filesystem::path& run_dir, int node_rank,
+                                        const std::string& host, const std::string& boot_id) {
+  return run_dir / "prepared" / std::to_string(node_rank) / fmt::format("{}_{}", host, boot_id);
+}
+
 struct Preparer::State : std::enable_shared_from_this<State> {
   State(boost::asio::io_context& io, Reaper& reaper_ref, Log log_value, std::string marker_value)
       : context(io),

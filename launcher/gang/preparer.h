@@ -21,6 +21,12 @@ namespace megalaunch {
 
 class Reaper;
 
+/// The folder for the markers and logs of the steps that each node runs for itself. It is often on
+/// storage that all machines share while what the steps leave is on a local disk; so it is another
+/// one on another machine, in a container of another host name, and after a reboot.
+std::filesystem::path node_steps_folder(const std::filesystem::path& run_dir, int node_rank,
+                                        const std::string& host, const std::string& boot_id);
+
 /// Does what has to be done before any rank starts: directories and copies (on a thread of its own,
 /// since shared storage may be slow), then the job's `prepare:` steps as processes, one after the
 /// other, each with its own log file and time-out. A step that is done leaves a marker and is not

@@ -37,6 +37,12 @@ TEST(Host, HasAName) {
   EXPECT_FALSE(host_name().empty());
 }
 
+TEST(Host, ItsBootHasAnIdThatStaysTheSameAndIsFitForAFileName) {
+  EXPECT_EQ(boot_id().size(), 36u);
+  EXPECT_EQ(boot_id(), boot_id());
+  EXPECT_EQ(boot_id().find_first_not_of("0123456789abcdef-"), std::string::npos);
+}
+
 TEST(Host, ItsAddressesIncludeLoopback) {
   EXPECT_THAT(interface_addresses(), Contains("127.0.0.1"));
 }

@@ -15,6 +15,7 @@ struct ModelAgent {
   bool ended = false;     ///< was sent an EndOrder and has not gone yet
   bool stubborn = false;  ///< does not stop its ranks
   bool preparing = false;
+  int prepared = 0;  ///< how often, since it joined
   int generation = -1;  ///< of the last start
   bool alive = false;   ///< has processes of it
   std::deque<Order> inbox;
@@ -43,7 +44,8 @@ class World {
 
   Coordinator::Settings settings() {
     auto settings = Gang::settings_for(static_cast<int>(nodes_), chance(30));
-    if (!settings.prepare && chance(30)) min_nodes_ = 1 + static_cast<int>(pick(nodes_));
+    prepare_ = settings.prepare;
+    if (chance(30)) min_nodes_ = 1 + static_cast<int>(pick(nodes_));
     settings.min_nodes = min_nodes_;
     settings.restarts.max = static_cast<int>(pick(6));
     settings.restarts.backoff = milliseconds(pick(2) * 5000);
@@ -172,6 +174,7 @@ class World {
         agent.outbox.push_back(FailedNews{agent.generation + 1, evidence(node, false)});
       else
         agent.outbox.push_back(PreparedNews{});
+      agent.prepared += badly ? 0 : 1;
     } else if (agent.alive && badly) {
       fail_ranks(agent, node);
     } else if (agent.alive) {
@@ -205,6 +208,7 @@ class World {
       if (!agent.connected) continue;
       EXPECT_FALSE(agent.alive) << "GC-1: a node has processes of an earlier generation";
       EXPECT_FALSE(agent.preparing) << "a node is still preparing";
+      EXPECT_TRUE(!prepare_ || agent.prepared > 0) << "a node has not run its steps";
       for (const Order& order : agent.inbox)
         EXPECT_FALSE(std::holds_alternative<StartOrder>(order)) << "GC-1: an old start is pending";
     }
@@ -293,6 +297,7 @@ class World {
   std::mt19937 random_;
   unsigned nodes_;
   int min_nodes_ = 0;  ///< 0: the gang starts only with all
+  bool prepare_ = false;
   Gang gang_;
   std::vector<ModelAgent> agents_;
   int opened_ = -1;

@@ -323,7 +323,73 @@ TEST(Coordinator, ANodeThatWasNotAskedCannotSayThatTheJobIsPrepared) {
   EXPECT_THAT(gang.orders<PrepareOrder>(), IsEmpty());
 }
 
-TEST(Coordinator, ANodeLostWhilePreparingBeginsANewRoundOnceTheOldStepsAreDone) {
+TEST(Coordinator, AReplacedNodeRunsItsOwnStepsAndNobodyElseRunsThemAgain) {
+  Gang gang(2, /*prepare=*/true);
+  gang.join_all();
+  for (const int node : {0, 0, 1}) gang.coordinator.hear(node, PreparedNews{});
+  ASSERT_EQ(gang.coordinator.phase(), Phase::kRunning);
+  gang.coordinator.left(1, "silent");
+  gang.stopped(0);
+  gang.take();
+  gang.join(1);
+  gang.take();
+  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
+  EXPECT_FALSE(gang.orders<PrepareOrder>()[0].second.first);
+  EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
+  gang.coordinator.hear(1, PreparedNews{});
+  gang.take();
+  EXPECT_THAT(gang.receivers<StartOrder>(), ElementsAre(0, 1));
+}
+
+TEST(Coordinator, ANodeThatComesLateRunsItsOwnStepsBeforeTheOthersStartAgainWithIt) {
+  auto settings = Gang::settings_for(2, /*prepare=*/true);
+  settings.min_nodes = 1;
+  Gang gang(settings);
+  gang.join(0);
+  gang.pass();  // the last call
+  for (int steps = 0; steps < 2; ++steps) gang.coordinator.hear(0, PreparedNews{});
+  ASSERT_EQ(gang.coordinator.phase(), Phase::kRunning);
+  gang.join(1);
+  gang.take();
+  gang.stopped(0);
+  gang.take();
+  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
+  EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
+  gang.coordinator.hear(1, PreparedNews{});
+  gang.take();
+  EXPECT_THAT(gang.receivers<StartOrder>(), ElementsAre(0, 1));
+}
+
+TEST(Coordinator, ANodeThatJoinsWhileOthersPrepareRunsItsOwnStepsAtOnce) {
+  auto settings = Gang::settings_for(2, /*prepare=*/true);
+  settings.min_nodes = 1;
+  Gang gang(settings);
+  gang.join(0);
+  gang.pass();  // the last call
+  gang.coordinator.hear(0, PreparedNews{});
+  gang.take();
+  gang.join(1);
+  gang.take();
+  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
+  gang.coordinator.hear(0, PreparedNews{});
+  EXPECT_EQ(gang.coordinator.phase(), Phase::kPreparing);
+  gang.coordinator.hear(1, PreparedNews{});
+  gang.take();
+  EXPECT_THAT(gang.receivers<StartOrder>(), ElementsAre(0, 1));
+}
+
+TEST(Coordinator, WithoutNode0AnotherOnePreparesTheJob) {
+  auto settings = Gang::settings_for(2, /*prepare=*/true);
+  settings.min_nodes = 1;
+  Gang gang(settings);
+  gang.join(1);
+  gang.pass();  // the last call
+  gang.take();
+  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
+  EXPECT_TRUE(gang.orders<PrepareOrder>()[0].second.first);
+}
+
+TEST(Coordinator, ANodeLostWhilePreparingRunsItsStepsOnceTheOthersHaveDoneTheirs) {
   Gang gang(3, /*prepare=*/true);
   gang.join_all();
   gang.coordinator.hear(0, PreparedNews{});
@@ -335,10 +401,10 @@ TEST(Coordinator, ANodeLostWhilePreparingBeginsANewRoundOnceTheOldStepsAreDone) 
   gang.take();
   EXPECT_THAT(gang.orders<PrepareOrder>(), IsEmpty()) << "node 1 would run its steps twice at once";
   EXPECT_EQ(gang.coordinator.deadline(), std::nullopt) << "nobody is missing";
-  gang.coordinator.hear(1, PreparedNews{});  // of the old round: not an answer to a new order
+  gang.coordinator.hear(1, PreparedNews{});
   gang.take();
-  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(0));
-  EXPECT_TRUE(gang.orders<PrepareOrder>()[0].second.first);
+  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(2));
+  EXPECT_FALSE(gang.orders<PrepareOrder>()[0].second.first);
 }
 
 TEST(Coordinator, WhileOldStepsRunAnotherLossStartsTheJoinTimeOutAgain) {

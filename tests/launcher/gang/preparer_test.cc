@@ -85,6 +85,19 @@ TEST_F(PreparerTest, AStepThatIsDoneIsNotRepeatedButOneThatFailedIs) {
   EXPECT_EQ(text("order"), "a\nb\nb\n");
 }
 
+TEST_F(PreparerTest, AStepOfEachNodeRunsAgainOnAnotherMachineThatTookItsPlace) {
+  auto all = work({"echo done >> order"});
+  const auto run_on = [&](const char* host, const char* boot) {
+    all.folder = node_steps_folder(dir_.path(), 1, host, boot);
+    EXPECT_TRUE(run(all));
+    return text("order");
+  };
+  EXPECT_EQ(run_on("worker-1", "b1"), "done\n");
+  EXPECT_EQ(run_on("worker-1", "b1"), "done\n") << "the same machine";
+  EXPECT_EQ(run_on("worker-1", "b2"), "done\ndone\n") << "another one of that name";
+  EXPECT_EQ(run_on("worker-7", "b1"), "done\ndone\ndone\n") << "another container";
+}
+
 TEST_F(PreparerTest, AFailingStepIsNamedWithTheEndOfItsLog) {
   const Status status = run(work({"echo no such bucket >&2; exit 3", "touch never"}));
   ASSERT_FALSE(status);
