@@ -10,6 +10,9 @@ namespace {
 /// What a node needs beyond the grace to kill, reap and look for stragglers, before we take it for
 /// broken.
 constexpr seconds kStopPatience{40};
+/// What fails on one node while they prepare often fails on all: how long the others have to say so
+/// before it is judged.
+constexpr seconds kPreparePatience{5};
 /// How long members have to read the last order.
 constexpr seconds kEndPatience{10};
 
@@ -140,6 +143,7 @@ void Coordinator::left(int rank, const std::string& why) {
     if (had_ranks) add_lost_evidence(rank);
     check_stopped();
   } else if (phase_ == Phase::kPreparing) {
+    if (deadline_) return proceed();
     gather(clock_.steady());
   } else if (phase_ == Phase::kGathering) {
     if (!deadline_) deadline_ = clock_.steady() + settings_.join_timeout;
@@ -249,7 +253,12 @@ void Coordinator::proceed() {
     }
     phase_ = Phase::kPreparing;
   }
-  if (phase_ == Phase::kPreparing && !prepare()) start_generation();
+  if (phase_ != Phase::kPreparing) return;
+  if (deadline_) {
+    if (!somebody_prepares()) judge();
+  } else if (!prepare()) {
+    start_generation();
+  }
 }
 
 void Coordinator::start_generation() {
@@ -380,6 +389,9 @@ void Coordinator::tick() {
                         std::chrono::duration_cast<seconds>(settings_.join_timeout).count(),
                         missing_nodes()));
       return;
+    case Phase::kPreparing:
+      if (deadline_ && now >= *deadline_) judge();
+      return;
     case Phase::kStopping:
       if (now < *deadline_) return;
       for (auto& [rank, node] : nodes_)
@@ -423,12 +435,17 @@ void Coordinator::hear_of(int rank, const StartedNews& news) {
 void Coordinator::hear_of(int rank, const FailedNews& news) {
   Node& node = nodes_[rank];
   const Evidence& evidence = news.evidence;
-  if (node.preparing) {
-    node.preparing = false;
-    if (phase_ != Phase::kPreparing && phase_ != Phase::kGathering) return;
-    // There is nothing to stop; this is the whole evidence.
-    node.evidence = {evidence};
-    return judge();
+  if (std::exchange(node.preparing, false)) {
+    if (phase_ == Phase::kPreparing) {
+      // There is nothing to stop.
+      node.evidence = {evidence};
+      if (!deadline_) deadline_ = clock_.steady() + kPreparePatience;
+    } else if (phase_ == Phase::kGathering) {
+      // Of a round that is over: the node tries again in the next one.
+      record("unprepared", node_name(rank, node.details.host));
+      send_all(TellOrder{evidence.stderr_tail});
+    }
+    return proceed();
   }
   if (news.generation != generation_ || !has_ranks(node.state)) return;
   // StoppedNews will bring it again with the others', unless the node is lost before.
@@ -488,8 +505,10 @@ void Coordinator::hear_of(int rank, const InterruptedNews& news) {
       if (!again) return;
       deadline_ = std::min(*deadline_, clock_.steady() + kStopPatience);
       return send_all(StopOrder{generation_, milliseconds(0), reason});
-    case Phase::kGathering:
     case Phase::kPreparing:
+      if (deadline_) return judge();  // what failed before is still reported
+      [[fallthrough]];
+    case Phase::kGathering:
       return end(kSignalExitBase + news.signal, reason);
     default:
       return;

@@ -178,7 +178,7 @@ class Coordinator {
   RestartHistory history_;
   std::optional<int> interrupted_by_;
   int exit_code_ = 0;
-  std::optional<SteadyTime> deadline_;        ///< of the phase
+  std::optional<SteadyTime> deadline_;        ///< of the phase; while preparing: a step failed
   std::optional<SteadyTime> last_call_ends_;  ///< while fewer than all nodes would do
   std::optional<SteadyTime> not_before_;      ///< backoff: when the next generation may start
   std::vector<Action> actions_;
