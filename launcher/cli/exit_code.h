@@ -12,7 +12,8 @@ enum ExitCode : int {
   kExitInterrupted = 130,   ///< stopped by SIGINT
   kExitTerminated = 143,    ///< stopped by SIGTERM
   kExitRetriesSpent = 144,  ///< the restarts are used up on a cause that a retry can cure
-  kExitNodesMissing = 145,  ///< nodes missing at the join time-out
+  kExitNodesMissing = 145,  ///< nodes missing at the join time-out; or this one, which node 0 gave
+                            ///< up because it did not stop its ranks
 };
 
 }  // namespace megalaunch

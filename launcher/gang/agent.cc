@@ -32,8 +32,6 @@ namespace asio = boost::asio;
 constexpr int kExitNodesMissing = 145;
 constexpr int kSignalExitBase = 128;
 constexpr int kExitUsage = 2;
-/// Beyond the grace, before an interrupted agent leaves without node 0's word.
-constexpr seconds kInterruptPatience{45};
 /// All log excerpts that one generation's end may bring to node 0, shared by all ranks.
 constexpr size_t kAllTails = 64U << 20;
 constexpr size_t kSmallestTail = 4096;

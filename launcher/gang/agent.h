@@ -13,6 +13,7 @@
 #include "env/variables.h"
 #include "launcher/gang/rank_hooks.h"
 #include "launcher/ranks/console.h"
+#include "launcher/ranks/patience.h"
 #include "launcher/ranks/rank_log.h"
 
 namespace boost::asio {
@@ -63,7 +64,7 @@ class Agent {
       std::function<std::vector<GpuHolder>()> holders;  ///< null: not checked
       /// Ranks that lived for less have not come as far as to use one.
       milliseconds after_life_of{3000};
-      milliseconds patience{10'000};  ///< then the node goes on all the same, and says so
+      milliseconds patience{kGpuPatience};  ///< then the node goes on all the same, and says so
     };
     GpuCheck gpus;
 

@@ -3,13 +3,11 @@
 #include <algorithm>
 
 #include "launcher/gang/log_lines.h"
+#include "launcher/ranks/patience.h"
 
 namespace megalaunch {
 namespace {
 
-/// What a node needs beyond the grace to kill, reap and look for stragglers, before we take it for
-/// broken.
-constexpr seconds kStopPatience{40};
 /// What fails on one node while they prepare often fails on all: how long the others have to say so
 /// before it is judged.
 constexpr seconds kPreparePatience{5};
@@ -396,7 +394,7 @@ void Coordinator::tick() {
       if (now < *deadline_) return;
       for (auto& [rank, node] : nodes_)
         if (has_ranks(node.state)) {
-          actions_.push_back(Drop{rank, "it does not stop its ranks"});
+          actions_.push_back(Drop{rank, "it does not stop its ranks", kExitNodesMissing});
           node.state = NodeState::kAbsent;
           add_lost_evidence(rank);
         }

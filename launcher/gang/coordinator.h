@@ -58,10 +58,11 @@ class Coordinator {
     int node = 0;
     Order order;
   };
-  /// Close the node's connection: it does not do what it must.
+  /// Close the node's connection: it does not do what it must. Its agent leaves with this status.
   struct Drop {
     int node = 0;
     std::string why;
+    int exit_code = 0;
   };
   /// Before the Sends that follow: a new key space, for ranks on these addresses (and loopback)
   /// only.

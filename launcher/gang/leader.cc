@@ -189,7 +189,9 @@ struct Leader::State : std::enable_shared_from_this<State> {
     log.error("dropping node {}: {}", drop.node, drop.why);
     nodes.erase(*member);
     server->dismiss(
-        *member, to_json(Order(EndOrder{1, fmt::format("node 0 dropped this node: {}", drop.why)})),
+        *member,
+        to_json(Order(
+            EndOrder{drop.exit_code, fmt::format("node 0 dropped this node: {}", drop.why)})),
         options.heartbeat_timeout);
   }
 

@@ -14,15 +14,13 @@
 #include <utility>
 
 #include "env/unique_fd.h"
+#include "launcher/ranks/patience.h"
 #include "launcher/ranks/process_tree.h"
 #include "launcher/ranks/reaper.h"
 
 namespace megalaunch {
 namespace {
 
-/// After SIGKILL a process is gone in milliseconds, unless it sits in an uninterruptible system
-/// call (a hung network file system, a GPU driver). We do not wait for those for ever.
-constexpr seconds kUninterruptiblePatience{30};
 /// Between two looks at descendants that are not our children, whose end the kernel does not tell
 /// us.
 /// Doubles from the first to the longest, because each look reads all of /proc.

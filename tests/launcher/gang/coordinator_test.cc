@@ -287,7 +287,7 @@ TEST(Coordinator, PreparesTheJobOnNode0ThenEachNodeThenStarts) {
   Gang gang(2, /*prepare=*/true);
   gang.join_all();
   gang.take();
-  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(0));
+  ASSERT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(0));
   EXPECT_TRUE(gang.orders<PrepareOrder>()[0].second.first);
   gang.coordinator.hear(0, PreparedNews{});
   gang.take();
@@ -333,7 +333,7 @@ TEST(Coordinator, AReplacedNodeRunsItsOwnStepsAndNobodyElseRunsThemAgain) {
   gang.take();
   gang.join(1);
   gang.take();
-  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
+  ASSERT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
   EXPECT_FALSE(gang.orders<PrepareOrder>()[0].second.first);
   EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
   gang.coordinator.hear(1, PreparedNews{});
@@ -385,7 +385,7 @@ TEST(Coordinator, WithoutNode0AnotherOnePreparesTheJob) {
   gang.join(1);
   gang.pass();  // the last call
   gang.take();
-  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
+  ASSERT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
   EXPECT_TRUE(gang.orders<PrepareOrder>()[0].second.first);
 }
 
@@ -403,7 +403,7 @@ TEST(Coordinator, ANodeLostWhilePreparingRunsItsStepsOnceTheOthersHaveDoneTheirs
   EXPECT_EQ(gang.coordinator.deadline(), std::nullopt) << "nobody is missing";
   gang.coordinator.hear(1, PreparedNews{});
   gang.take();
-  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(2));
+  ASSERT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(2));
   EXPECT_FALSE(gang.orders<PrepareOrder>()[0].second.first);
 }
 

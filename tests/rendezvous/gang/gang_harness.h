@@ -36,7 +36,7 @@ class TestServer {
       addresses.push_back(address);
       if (refuse_joins) return fail(Error::Kind::kRefused, "no");
       if (busy_joins > 0 && busy_joins-- > 0) return fail(Error::Kind::kUnavailable, "not yet");
-      return nlohmann::json{{"node_rank", joins.size()}};
+      return welcome.value_or(nlohmann::json{{"node_rank", joins.size()}});
     };
     events.on_joined = [this](GangServer::MemberId id) { members.push_back(id); };
     events.on_message = [this](GangServer::MemberId, const nlohmann::json& message) {
@@ -61,6 +61,7 @@ class TestServer {
 
   bool refuse_joins = false;
   int busy_joins = 0;
+  std::optional<nlohmann::json> welcome;
   std::vector<nlohmann::json> joins;
   std::vector<std::string> addresses;
   std::vector<GangServer::MemberId> members;
