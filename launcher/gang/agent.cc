@@ -54,6 +54,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
         finished(std::move(on_finished)),
         interrupt_timer(io),
         gpu_timer(io),
+        progress_timer(io),
         lines_to_node_0(io, [this](LinesNews lines) { send(std::move(lines)); }) {}
 
   // --- the channel
@@ -185,6 +186,19 @@ struct Agent::State : std::enable_shared_from_this<State> {
       return stop_and_report(milliseconds(0));
     }
     send(StartedNews{generation});
+    if (options.monitor) tell_progress_later();
+  }
+
+  void tell_progress_later() {
+    progress_timer.expires_after(options.progress_every);
+    progress_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (error || !self || self->leaving || self->stopping || !self->connected) return;
+      const int64_t iteration = self->options.monitor->furthest_iteration();
+      if (iteration > std::exchange(self->told_iteration, iteration))
+        self->send(ProgressNews{self->generation, iteration});
+      self->tell_progress_later();
+    });
   }
 
   Status start_ranks(const StartOrder& order) {
@@ -535,6 +549,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     client->close();
     interrupt_timer.cancel();
     gpu_timer.cancel();
+    progress_timer.cancel();
     lines_to_node_0.set_connected(false);
     end_logs();
     asio::post(context, [done = finished, exit_code] { done(exit_code); });
@@ -550,6 +565,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::unique_ptr<GangClient> client;
   asio::steady_timer interrupt_timer;
   asio::steady_timer gpu_timer;
+  asio::steady_timer progress_timer;
   LineSender lines_to_node_0;
   std::unique_ptr<LogRotator> rotator;  ///< once a log has a cap
   std::optional<Welcome> welcome;
@@ -562,6 +578,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::vector<RankFiles> rank_folders;  ///< of the generation, by local rank
   int generation = -1;
   SteadyTime generation_started{};
+  int64_t told_iteration = 0;                ///< the last that node 0 was told of
   std::optional<SteadyTime> gpu_wait_began;  ///< in the present stop
   int first_rank = 0;
   int world_size = 0;

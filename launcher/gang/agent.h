@@ -78,6 +78,7 @@ class Agent {
     bool forward_signals = false;  ///< ranks get the signal that this agent was sent, not SIGTERM
     RankHooks hooks;               ///< what another front end wants different
     std::shared_ptr<RunMonitor> monitor;  ///< told how the run goes; may be null
+    milliseconds progress_every{10'000};  ///< how often node 0 is told, while training gets further
     /// Runs the preparation; null when the job has none. Calls back from the context. An error ends
     /// the job.
     std::function<void(const Welcome&, bool first, std::function<void(Status)> done)> prepare;

@@ -17,9 +17,9 @@ constexpr seconds kEndPatience{10};
 constexpr int kExitNodesMissing = 145;
 constexpr int kSignalExitBase = 128;
 
-/// How far training had come, as the ranks' last lines tell.
-TrainingProgress progress_of(const std::vector<Evidence>& all) {
-  TrainingProgress progress;
+/// How far training had come: what was `told`, or the ranks' last lines tell beyond it.
+TrainingProgress progress_of(const std::vector<Evidence>& all, const TrainingProgress& told) {
+  TrainingProgress progress = told;
   for (const Evidence& evidence : all) {
     for (std::string_view rest = evidence.stdout_tail; !rest.empty();) {
       const size_t newline = rest.find('\n');
@@ -264,6 +264,7 @@ void Coordinator::start_generation() {
   deadline_.reset();
   last_call_ends_.reset();
   started_generation_ = generation_;
+  progress_ = {};
   std::vector<std::string> addresses;
   int world_size = 0;
   for (auto& [rank, node] : nodes_) {
@@ -327,7 +328,7 @@ void Coordinator::judge() {
   const RankEnd first_end =
       judged.verdict.first ? judged.evidence[*judged.verdict.first].end : RankEnd(NotRecorded{});
   judged.decision = decide_restart(settings_.restarts, history_, judged.verdict, first_end,
-                                   progress_of(judged.evidence));
+                                   progress_of(judged.evidence, progress_));
   if (interrupted_by_)
     judged.decision = {End{kSignalExitBase + *interrupted_by_},
                        fmt::format("the job was stopped by {}", signal_name(*interrupted_by_)),
@@ -511,6 +512,11 @@ void Coordinator::hear_of(int rank, const InterruptedNews& news) {
     default:
       return;
   }
+}
+
+void Coordinator::hear_of(int rank, const ProgressNews& news) {
+  if (news.generation == generation_ && has_ranks(nodes_[rank].state))
+    progress_.iteration = std::max(progress_.iteration.value_or(0), news.iteration);
 }
 
 void Coordinator::hear_of(int rank, const NoticeNews& news) {

@@ -157,6 +157,7 @@ class Coordinator {
   void hear_of(int node, const PreparedNews& news);
   void hear_of(int node, const InterruptedNews& news);
   void hear_of(int node, const NoticeNews& news);
+  void hear_of(int node, const ProgressNews& news);
   void hear_of(int, const LinesNews&) {}  // only to be shown; decides nothing
 
   void send(int node, Order order);
@@ -177,6 +178,7 @@ class Coordinator {
   bool admits_ = false;        ///< the generation is being stopped for a node that came late
   std::map<int, Node> nodes_;  ///< all ranks 0..nodes-1
   RestartHistory history_;
+  TrainingProgress progress_;  ///< of the generation, as its nodes told while it ran
   std::optional<int> interrupted_by_;
   int exit_code_ = 0;
   std::optional<SteadyTime> deadline_;        ///< of the phase; while preparing: a step failed

@@ -40,6 +40,7 @@ Int integer(const json& object, const char* name, int64_t low, int64_t high) {
 constexpr int64_t kMaxCount = 1 << 30;  ///< leaves room to add two of them
 constexpr int64_t kMaxSignal = 64;
 constexpr int64_t kMaxBytes = 1LL << 62;
+constexpr int64_t kMaxIteration = 1LL << 53;
 constexpr int64_t kMaxGraceMs = 30LL * 24 * 3600 * 1000;
 
 int generation_in(const json& message) {
@@ -156,6 +157,10 @@ json to_json(const News& news) {
             return {
                 {"type", "notice"}, {"event", valid_utf8(n.event)}, {"text", valid_utf8(n.text)}};
           },
+          [](const ProgressNews& n) -> json {
+            return {
+                {"type", "progress"}, {"generation", n.generation}, {"iteration", n.iteration}};
+          },
           [](const LinesNews& n) -> json {
             json list = json::array();
             for (const LinesNews::Line& each : n.lines)
@@ -242,6 +247,9 @@ Result<News> news_from_json(const json& message) {
     if (type == "notice")
       return NoticeNews{message.at("event").get<std::string>(),
                         message.at("text").get<std::string>()};
+    if (type == "progress")
+      return ProgressNews{generation_in(message),
+                          integer<int64_t>(message, "iteration", 0, kMaxIteration)};
     if (type == "lines") {
       LinesNews news;
       for (const json& each : message.at("lines"))

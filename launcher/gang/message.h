@@ -113,6 +113,12 @@ struct NoticeNews {
   std::string event;  ///< one word
   std::string text;   ///< one line
 };
+/// "progress": how far training has come, as a rank of this node printed. Now and then while it
+/// grows: should the node be lost, its logs cannot tell any more.
+struct ProgressNews {
+  int generation = 0;
+  int64_t iteration = 0;
+};
 /// "lines": what chosen ranks of this node printed, for node 0's console; answered with
 /// LinesShownOrder, before which the agent sends no more. See LineRelay for what bounds it.
 struct LinesNews {
@@ -126,7 +132,7 @@ struct LinesNews {
   std::vector<Line> lines;
 };
 using News = std::variant<StartedNews, FailedNews, SucceededNews, StoppedNews, PreparedNews,
-                          EndedNews, InterruptedNews, NoticeNews, LinesNews>;
+                          EndedNews, InterruptedNews, NoticeNews, ProgressNews, LinesNews>;
 
 nlohmann::json to_json(const MemberDetails& details);
 nlohmann::json to_json(const Welcome& welcome);

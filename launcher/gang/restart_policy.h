@@ -33,7 +33,8 @@ struct RestartLimits {
 /// over the job's life.
 struct TrainingProgress {
   std::optional<int64_t> iteration;   ///< highest iteration that a rank printed
-  std::optional<int64_t> checkpoint;  ///< iteration of the newest complete checkpoint
+  std::optional<int64_t> checkpoint;  ///< iteration of the newest complete checkpoint; nobody
+                                      ///< fills this in yet
 };
 
 /// What must be remembered between two failures; node 0 keeps it in its journal. A plain value.

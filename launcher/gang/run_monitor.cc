@@ -160,6 +160,11 @@ void RunMonitor::begin_generation(int generation, int world_size) {
                                                         : state_->options.summary_every);
 }
 
+std::int64_t RunMonitor::furthest_iteration() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->progress ? state_->progress->furthest_iteration() : 0;
+}
+
 void RunMonitor::see_line(int rank, std::string_view line) {
   if (line.find('|') == std::string_view::npos || state_->floods()) return;
   const std::lock_guard lock(state_->mutex);

@@ -43,6 +43,9 @@ class RunMonitor {
   // --- from the agent's thread
   void begin_run(const std::filesystem::path& run_dir, int node_rank);
   void begin_generation(int generation, int world_size);
+  /// The furthest iteration that a rank of this node has printed, in any generation; 0 before the
+  /// first.
+  std::int64_t furthest_iteration() const;
 
   /// From the log pump's thread: one line of a rank.
   void see_line(int rank, std::string_view line);

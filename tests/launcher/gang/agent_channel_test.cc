@@ -1,11 +1,16 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <signal.h>
 #include <sys/prctl.h>
+
+#include <algorithm>
 
 #include "launcher/gang/agent.h"
 #include "launcher/gang/message.h"
+#include "launcher/gang/run_monitor.h"
 #include "launcher/ranks/log_pump.h"
 #include "launcher/ranks/reaper.h"
+#include "launcher/results/iteration_line.h"
 #include "tests/lib/temp_dir.h"
 #include "tests/rendezvous/gang/gang_harness.h"
 
@@ -77,6 +82,26 @@ TEST_F(AgentChannelTest, AfterTheEndItLeavesAndNeverKnocksAgainHoweverLongItsRan
   ASSERT_TRUE(run_until(context_, [&] { return code_.has_value(); }));
   EXPECT_EQ(code_, 145);
   EXPECT_EQ(node_0_.joins.size(), 1u);
+}
+
+TEST_F(AgentChannelTest, TellsNode0HowFarTrainingHasComeOnlyWhenItHasGrown) {
+  const std::string line = read_file(MEGALAUNCH_TEST_DATA "/results/iteration_lines/line01");
+  options_.progress_every = milliseconds(1);
+  options_.monitor = std::make_shared<RunMonitor>(clock_, RunMonitor::Options{});
+  options_.monitor->start(context_, pump_, Log::to_nowhere());
+  run("exec sleep 600");
+  EXPECT_FALSE(heard<ProgressNews>());
+  options_.monitor->see_line(1, line);
+  ASSERT_TRUE(run_until(context_, [&] { return heard<ProgressNews>(); }));
+  EXPECT_EQ(heard<ProgressNews>()->generation, 0);
+  EXPECT_EQ(heard<ProgressNews>()->iteration, parse_iteration_line(line)->iteration);
+  // What it says later comes behind all that it said before.
+  agent_->interrupt(SIGTERM);
+  ASSERT_TRUE(run_until(context_, [&] { return heard<StoppedNews>(); }));
+  EXPECT_EQ(std::count_if(node_0_.messages.begin(), node_0_.messages.end(),
+                          [](const auto& message) { return message["type"] == "progress"; }),
+            1);
+  options_.monitor->stop();
 }
 
 }  // namespace

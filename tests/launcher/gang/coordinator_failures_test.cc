@@ -302,6 +302,32 @@ TEST_F(FailedPreparation, ThatAnInterruptionOvertakesIsStillReported) {
 
 // --- lost nodes
 
+TEST(Coordinator, WhatALostNodeHadToldOfItsProgressCountsAsProgress) {
+  auto settings = Gang::settings_for(2);
+  settings.restarts.max = 1;
+  Gang gang(settings);
+  gang.run();
+  // Megatron prints its iterations on the last rank, whose node is lost again and again.
+  for (int64_t iteration = 100; iteration <= 500; iteration += 100) {
+    gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation(), iteration});
+    gang.coordinator.left(1, "silent");
+    gang.stopped(0);
+    ASSERT_EQ(gang.coordinator.phase(), Phase::kGathering) << iteration;
+    EXPECT_EQ(gang.coordinator.history().furthest.iteration, iteration);
+    EXPECT_EQ(gang.coordinator.history().since_progress, 1);
+    gang.join(1);
+    for (const int node : {0, 1}) gang.started(node);
+  }
+  // Iterations that it only repeats are none, nor is what an old generation is said to have done.
+  gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation(), 500});
+  gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation() - 1, 900});
+  gang.coordinator.left(1, "silent");
+  gang.stopped(0);
+  gang.take();
+  ASSERT_EQ(gang.orders<EndOrder>().size(), 1u);
+  EXPECT_EQ(gang.orders<EndOrder>()[0].second.exit_code, 144);
+}
+
 TEST(Coordinator, ALostNodeStopsTheOthersAndItsReplacementStartsTheNextGeneration) {
   Gang gang(3);
   gang.run();

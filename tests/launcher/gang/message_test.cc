@@ -106,6 +106,16 @@ TEST(Message, ANoticeSurvivesTheWire) {
   EXPECT_EQ(std::get<NoticeNews>(*read).text, "rank 3 was stopped");
 }
 
+TEST(Message, ProgressSurvivesTheWire) {
+  const auto read = news_from_json(again(News(ProgressNews{3, 1LL << 40})));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(std::get<ProgressNews>(*read).generation, 3);
+  EXPECT_EQ(std::get<ProgressNews>(*read).iteration, 1LL << 40);
+  json negative = to_json(News(ProgressNews{}));
+  negative["iteration"] = -1;
+  EXPECT_FALSE(news_from_json(negative));
+}
+
 TEST(Message, AnUnknownTypeIsRefusedByName) {
   const auto order = order_from_json({{"type", "dance"}});
   ASSERT_FALSE(order);
@@ -135,7 +145,7 @@ TEST(Message, EveryFieldIsNeeded) {
     refuses_without_any_field(to_json(order), order_from_json);
   for (const News& news :
        {News(StartedNews{}), News(FailedNews{}), News(StoppedNews{}), News(SucceededNews{}),
-        News(InterruptedNews{}), News(NoticeNews{}), News(LinesNews{})})
+        News(InterruptedNews{}), News(NoticeNews{}), News(ProgressNews{}), News(LinesNews{})})
     refuses_without_any_field(to_json(news), news_from_json);
 }
 
