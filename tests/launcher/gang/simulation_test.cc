@@ -60,6 +60,7 @@ class FakeAgent {
       say(StoppedNews{generation, {evidence(!failed_)}});
     } else if (const auto* end = std::get_if<EndOrder>(&order)) {
       exit_code = end->exit_code;
+      say(EndedNews{});
     }
   }
   Evidence evidence(bool stopped_by_us) const {
