@@ -188,11 +188,10 @@ struct Leader::State : std::enable_shared_from_this<State> {
     if (!member) return;
     log.error("dropping node {}: {}", drop.node, drop.why);
     nodes.erase(*member);
-    server->dismiss(
-        *member,
-        to_json(Order(
-            EndOrder{drop.exit_code, fmt::format("node 0 dropped this node: {}", drop.why)})),
-        options.heartbeat_timeout);
+    server->dismiss(*member,
+                    to_json(Order(EndOrder{drop.exit_code,
+                                           fmt::format("node 0 dropped this node: {}", drop.why)})),
+                    options.heartbeat_timeout);
   }
 
   void carry_out(const Coordinator::OpenGeneration& open) {

@@ -158,8 +158,7 @@ json to_json(const News& news) {
                 {"type", "notice"}, {"event", valid_utf8(n.event)}, {"text", valid_utf8(n.text)}};
           },
           [](const ProgressNews& n) -> json {
-            return {
-                {"type", "progress"}, {"generation", n.generation}, {"iteration", n.iteration}};
+            return {{"type", "progress"}, {"generation", n.generation}, {"iteration", n.iteration}};
           },
           [](const LinesNews& n) -> json {
             json list = json::array();

@@ -15,7 +15,7 @@ struct ModelAgent {
   bool ended = false;     ///< was sent an EndOrder and has not gone yet
   bool stubborn = false;  ///< does not stop its ranks
   bool preparing = false;
-  int prepared = 0;  ///< how often, since it joined
+  int prepared = 0;     ///< how often, since it joined
   int generation = -1;  ///< of the last start
   bool alive = false;   ///< has processes of it
   std::deque<Order> inbox;
