@@ -372,10 +372,10 @@ struct Agent::State : std::enable_shared_from_this<State> {
       return stop_and_report(options.grace);
     }
     if (exits.size() == static_cast<size_t>(options.ranks))
-      stop_group(options.grace, [this] {
-        end_logs();
-        send(SucceededNews{generation});
-      });
+      stop_group(options.grace, in_this_generation([this] {
+                   end_logs();
+                   send(SucceededNews{generation});
+                 }));
   }
 
   void note_pause(const RankPause& pause) {
@@ -454,14 +454,17 @@ struct Agent::State : std::enable_shared_from_this<State> {
     return true;
   }
 
-  /// Node 0 may not wait for the answer: when it comes, another generation may have begun here.
+  /// `then`, unless another generation has begun here by then: node 0 may not wait for an answer.
+  std::function<void()> in_this_generation(std::function<void()> then) {
+    return [this, of = generation, then = std::move(then)] {
+      if (of == generation) then();
+    };
+  }
+
   void stop_and_report(milliseconds grace) {
-    stop_group(grace, [this, of = generation] {
-      if (of != generation) return;
-      when_gpus_are_free([this, of] {
-        if (of == generation) report_stopped();
-      });
-    });
+    stop_group(grace, in_this_generation([this] {
+                 when_gpus_are_free(in_this_generation([this] { report_stopped(); }));
+               }));
   }
 
   void report_stopped() {

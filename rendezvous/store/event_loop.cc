@@ -74,18 +74,17 @@ void EventLoop::run() {
 void EventLoop::wait() {
   next_ = 0;
   const int limit = timeout();
-  if (!brisk_ || limit == 0) {
-    const auto asleep = limit == 0 ? SteadyTime::max() : std::chrono::steady_clock::now();
+  const auto began = std::chrono::steady_clock::now();
+  const auto is_soon = [began] { return std::chrono::steady_clock::now() - began < kPatience; };
+  if (brisk_ && limit != 0) {
+    do {
+      std::this_thread::yield();
+      poll(0);
+    } while (count_ == 0 && is_soon());
+  } else {
     poll(limit);
-    brisk_ = count_ > 0 && std::chrono::steady_clock::now() - asleep < kPatience;
-    return;
   }
-  const auto until = std::chrono::steady_clock::now() + kPatience;
-  do {
-    std::this_thread::yield();
-    poll(0);
-  } while (count_ == 0 && std::chrono::steady_clock::now() < until);
-  brisk_ = count_ > 0;
+  brisk_ = count_ > 0 && is_soon();
 }
 
 void EventLoop::poll(int milliseconds) {
