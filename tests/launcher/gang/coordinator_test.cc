@@ -323,6 +323,16 @@ TEST(Coordinator, ANodeThatWasNotAskedCannotSayThatTheJobIsPrepared) {
   EXPECT_THAT(gang.orders<PrepareOrder>(), IsEmpty());
 }
 
+/// What was just taken tells node 1 alone to prepare, and nobody starts before it has.
+void expect_start_after_the_own_steps_of_node_1(Gang& gang) {
+  ASSERT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
+  EXPECT_FALSE(gang.orders<PrepareOrder>()[0].second.first);
+  EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
+  gang.coordinator.hear(1, PreparedNews{});
+  gang.take();
+  EXPECT_THAT(gang.receivers<StartOrder>(), ElementsAre(0, 1));
+}
+
 TEST(Coordinator, AReplacedNodeRunsItsOwnStepsAndNobodyElseRunsThemAgain) {
   Gang gang(2, /*prepare=*/true);
   gang.join_all();
@@ -333,12 +343,7 @@ TEST(Coordinator, AReplacedNodeRunsItsOwnStepsAndNobodyElseRunsThemAgain) {
   gang.take();
   gang.join(1);
   gang.take();
-  ASSERT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
-  EXPECT_FALSE(gang.orders<PrepareOrder>()[0].second.first);
-  EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
-  gang.coordinator.hear(1, PreparedNews{});
-  gang.take();
-  EXPECT_THAT(gang.receivers<StartOrder>(), ElementsAre(0, 1));
+  expect_start_after_the_own_steps_of_node_1(gang);
 }
 
 TEST(Coordinator, ANodeThatComesLateRunsItsOwnStepsBeforeTheOthersStartAgainWithIt) {
@@ -353,11 +358,7 @@ TEST(Coordinator, ANodeThatComesLateRunsItsOwnStepsBeforeTheOthersStartAgainWith
   gang.take();
   gang.stopped(0);
   gang.take();
-  EXPECT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
-  EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
-  gang.coordinator.hear(1, PreparedNews{});
-  gang.take();
-  EXPECT_THAT(gang.receivers<StartOrder>(), ElementsAre(0, 1));
+  expect_start_after_the_own_steps_of_node_1(gang);
 }
 
 TEST(Coordinator, ANodeThatJoinsWhileOthersPrepareRunsItsOwnStepsAtOnce) {
