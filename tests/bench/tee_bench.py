@@ -3,6 +3,7 @@
 
 Also a single rank with 1 GB, lines of 10 MB, bytes that are no text, progress bars, characters cut by any read, and how often the
 agent wakes for 64 ranks that write a line a second. The console is a pipe that `wc -l` reads, which is faster than any launcher.
+"into files alone" is what the machine gives to the same ranks without any launcher and console: no launcher can be faster.
 """
 
 import random
@@ -54,6 +55,17 @@ def measure(launcher, ranks, data):
             return seconds, max(cpu, 0.0), lines
         finally:
             run.end()
+
+
+def files_alone(ranks, data):
+    """Seconds that the ranks take without a launcher, each into a file."""
+    with common.Folder() as folder:
+        (folder / "data").write_bytes(data)
+        begin = time.monotonic()
+        writers = [subprocess.Popen(["cat", folder / "data"], stdout=open(folder / f"rank.{rank}", "wb")) for rank in range(ranks)]
+        if any([writer.wait() for writer in writers]):
+            raise RuntimeError("cat failed")
+        return time.monotonic() - begin
 
 
 def wake_ups(pid):
@@ -121,6 +133,7 @@ def main():
             [("console and files", "MB/s", [len(data) * ranks / 1e6 / row[0] for row in rows]),
              ("agent's CPU per GB", "s", [row[1] / (len(data) * ranks / 1e9) for row in rows]),
              ("lines on the console", "% of all", [100 * row[2] / expected for row in rows])])
+        print(f"into files alone: {len(data) * ranks / 1e6 / files_alone(ranks, data):.0f} MB/s", flush=True)
     ranks, seconds = (2, 1) if args.once else (64, 10)
     rows = [measure_idle(launcher, ranks, seconds) for launcher in launchers]
     common.print_table(f"{ranks} ranks, a line a second each", names,
