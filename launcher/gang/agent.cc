@@ -194,9 +194,9 @@ struct Agent::State : std::enable_shared_from_this<State> {
     progress_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
       const auto self = weak.lock();
       if (error || !self || self->leaving || self->stopping || !self->connected) return;
-      const int64_t iteration = self->options.monitor->furthest_iteration();
-      if (iteration > std::exchange(self->told_iteration, iteration))
-        self->send(ProgressNews{self->generation, iteration});
+      const TrainingProgress furthest = self->options.monitor->furthest();
+      if (furthest != std::exchange(self->told_progress, furthest))
+        self->send(ProgressNews{self->generation, furthest});
       self->tell_progress_later();
     });
   }
@@ -581,7 +581,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::vector<RankFiles> rank_folders;  ///< of the generation, by local rank
   int generation = -1;
   SteadyTime generation_started{};
-  int64_t told_iteration = 0;                ///< the last that node 0 was told of
+  TrainingProgress told_progress;            ///< the last that node 0 was told of
   std::optional<SteadyTime> gpu_wait_began;  ///< in the present stop
   int first_rank = 0;
   int world_size = 0;

@@ -4,6 +4,7 @@
 
 #include "launcher/gang/log_lines.h"
 #include "launcher/ranks/patience.h"
+#include "launcher/results/checkpoint_line.h"
 
 namespace megalaunch {
 namespace {
@@ -23,9 +24,10 @@ TrainingProgress progress_of(const std::vector<Evidence>& all, const TrainingPro
   for (const Evidence& evidence : all) {
     for (std::string_view rest = evidence.stdout_tail; !rest.empty();) {
       const size_t newline = rest.find('\n');
+      const std::string_view line = rest.substr(0, newline);
       std::optional<long> iteration;
-      if (is_progress(rest.substr(0, newline), &iteration) && iteration)
-        progress.iteration = std::max<int64_t>(progress.iteration.value_or(0), *iteration);
+      is_progress(line, &iteration);
+      progress = furthest(progress, {iteration, parse_checkpoint_line(line)});
       rest = newline == std::string_view::npos ? std::string_view() : rest.substr(newline + 1);
     }
   }
@@ -516,7 +518,7 @@ void Coordinator::hear_of(int rank, const InterruptedNews& news) {
 
 void Coordinator::hear_of(int rank, const ProgressNews& news) {
   if (news.generation == generation_ && has_ranks(nodes_[rank].state))
-    progress_.iteration = std::max(progress_.iteration.value_or(0), news.iteration);
+    progress_ = furthest(progress_, news.furthest);
 }
 
 void Coordinator::hear_of(int rank, const NoticeNews& news) {

@@ -47,6 +47,15 @@ int generation_in(const json& message) {
   return integer(message, "generation", -1, kMaxCount);
 }
 
+json or_null(const std::optional<int64_t>& value) {
+  return value ? json(*value) : json(nullptr);
+}
+
+std::optional<int64_t> iteration_in(const json& message, const char* name) {
+  if (message.at(name).is_null()) return std::nullopt;
+  return integer<int64_t>(message, name, 0, kMaxIteration);
+}
+
 json to_json(const std::optional<RankCommand>& command) {
   if (!command) return nullptr;
   return {{"argv", command->argv}, {"env", command->env}, {"cwd", command->cwd}};
@@ -158,7 +167,10 @@ json to_json(const News& news) {
                 {"type", "notice"}, {"event", valid_utf8(n.event)}, {"text", valid_utf8(n.text)}};
           },
           [](const ProgressNews& n) -> json {
-            return {{"type", "progress"}, {"generation", n.generation}, {"iteration", n.iteration}};
+            return {{"type", "progress"},
+                    {"generation", n.generation},
+                    {"iteration", or_null(n.furthest.iteration)},
+                    {"checkpoint", or_null(n.furthest.checkpoint)}};
           },
           [](const LinesNews& n) -> json {
             json list = json::array();
@@ -247,8 +259,9 @@ Result<News> news_from_json(const json& message) {
       return NoticeNews{message.at("event").get<std::string>(),
                         message.at("text").get<std::string>()};
     if (type == "progress")
-      return ProgressNews{generation_in(message),
-                          integer<int64_t>(message, "iteration", 0, kMaxIteration)};
+      return ProgressNews{
+          generation_in(message),
+          {iteration_in(message, "iteration"), iteration_in(message, "checkpoint")}};
     if (type == "lines") {
       LinesNews news;
       for (const json& each : message.at("lines"))

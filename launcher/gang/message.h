@@ -10,6 +10,7 @@
 #include "env/clock.h"
 #include "env/result.h"
 #include "launcher/gang/evidence.h"
+#include "launcher/gang/training_progress.h"
 
 namespace megalaunch {
 
@@ -113,11 +114,11 @@ struct NoticeNews {
   std::string event;  ///< one word
   std::string text;   ///< one line
 };
-/// "progress": how far training has come, as a rank of this node printed. Now and then while it
+/// "progress": how far training has come, as ranks of this node printed. Now and then while it
 /// grows: should the node be lost, its logs cannot tell any more.
 struct ProgressNews {
   int generation = 0;
-  int64_t iteration = 0;
+  TrainingProgress furthest;
 };
 /// "lines": what chosen ranks of this node printed, for node 0's console; answered with
 /// LinesShownOrder, before which the agent sends no more. See LineRelay for what bounds it.

@@ -96,8 +96,9 @@ Result<int> run_node(NodeOptions options) {
   LogPump::Observer observer;
   if (options.monitor) {
     monitor = std::make_shared<RunMonitor>(clock, *options.monitor);
-    observer = [watcher = monitor.get()](const LogPump::Source& source, std::string_view line) {
-      if (source.stream == Console::Stream::kOut) watcher->see_line(source.rank, line);
+    observer = [watcher = monitor.get()](const LogPump::Source& source, std::string_view line,
+                                         SteadyTime read_at) {
+      if (source.stream == Console::Stream::kOut) watcher->see_line(source.rank, line, read_at);
     };
   }
   LogPump pump(STDOUT_FILENO, STDERR_FILENO, std::move(observer));

@@ -15,11 +15,6 @@ bool further(const std::optional<int64_t>& now, const std::optional<int64_t>& be
   return now && (!before || *now > *before);
 }
 
-std::optional<int64_t> furthest(const std::optional<int64_t>& a, const std::optional<int64_t>& b) {
-  if (!a || !b) return a ? a : b;
-  return std::max(*a, *b);
-}
-
 std::string describe_progress(const TrainingProgress& progress) {
   if (progress.iteration && progress.checkpoint)
     return fmt::format("iteration {}, checkpoint {}", *progress.iteration, *progress.checkpoint);
@@ -49,9 +44,9 @@ milliseconds delay(const RestartLimits& limits, int earlier_restarts) {
 RestartDecision decide_by_count(const RestartLimits& limits, const RankEnd& first_end,
                                 RestartDecision decision) {
   RestartHistory& history = decision.history;
-  if (history.generation < limits.max) {
+  if (history.restarts < limits.max) {
     decision.action = Retry{milliseconds(0)};
-    decision.reason = fmt::format("restart {} of {}", ++history.generation, limits.max);
+    decision.reason = fmt::format("restart {} of {}", ++history.restarts, limits.max);
     return decision;
   }
   int code = 1;
@@ -82,8 +77,7 @@ RestartDecision decide_restart(const RestartLimits& limits, const RestartHistory
   RestartHistory& next = decision.history;
   const bool advanced = further(progress.iteration, history.furthest.iteration) ||
                         further(progress.checkpoint, history.furthest.checkpoint);
-  next.furthest = {furthest(progress.iteration, history.furthest.iteration),
-                   furthest(progress.checkpoint, history.furthest.checkpoint)};
+  next.furthest = furthest(progress, history.furthest);
   if (advanced) {
     next.since_progress = 0;
     next.per_kind.clear();
@@ -113,7 +107,7 @@ RestartDecision decide_restart(const RestartLimits& limits, const RestartHistory
                fmt::format("the attempt failed ({}) before its first iteration, so it would fail "
                            "again: the job ends",
                            kind));
-  if (limits.lifetime && history.generation >= *limits.lifetime)
+  if (limits.lifetime && history.restarts >= *limits.lifetime)
     return end(kExitRetriesSpent,
                fmt::format("all {} restarts of the job's lifetime are used up", *limits.lifetime));
   if (next.since_progress >= limits.max)
@@ -128,7 +122,7 @@ RestartDecision decide_restart(const RestartLimits& limits, const RestartHistory
   const milliseconds after = delay(limits, next.since_progress);
   ++of_kind;
   ++next.since_progress;
-  ++next.generation;
+  ++next.restarts;
   decision.action = Retry{after};
   decision.reason = fmt::format(
       "another attempt can cure this ({}): restart {} of {} without progress ({} of {} for the "
@@ -139,7 +133,7 @@ RestartDecision decide_restart(const RestartLimits& limits, const RestartHistory
 }
 
 nlohmann::json to_json(const RestartHistory& history) {
-  nlohmann::json json{{"generation", history.generation},
+  nlohmann::json json{{"restarts", history.restarts},
                       {"since_progress", history.since_progress},
                       {"per_kind", nlohmann::json::object()},
                       {"last_signature", history.last_signature}};
@@ -170,11 +164,11 @@ Result<RestartHistory> restart_history_from_json(const nlohmann::json& json) {
     return static_cast<int>(*value);
   };
   RestartHistory history;
-  const auto generation = small(json, "generation");
+  const auto restarts = small(json, "restarts");
   const auto since_progress = small(json, "since_progress");
-  if (!generation) return bad("generation");
+  if (!restarts) return bad("restarts");
   if (!since_progress) return bad("since_progress");
-  history.generation = *generation;
+  history.restarts = *restarts;
   history.since_progress = *since_progress;
   const auto per_kind = json.find("per_kind");
   if (per_kind == json.end() || !per_kind->is_object()) return bad("per_kind");

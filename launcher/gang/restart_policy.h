@@ -11,6 +11,7 @@
 #include "env/result.h"
 #include "launcher/gang/cause_rules.h"
 #include "launcher/gang/evidence.h"
+#include "launcher/gang/training_progress.h"
 
 namespace megalaunch {
 
@@ -29,17 +30,9 @@ struct RestartLimits {
   milliseconds backoff_cap{300'000};
 };
 
-/// How far training had come when a generation ended, as far as anybody saw it. Both count upwards
-/// over the job's life.
-struct TrainingProgress {
-  std::optional<int64_t> iteration;   ///< highest iteration that a rank printed
-  std::optional<int64_t> checkpoint;  ///< iteration of the newest complete checkpoint; nobody
-                                      ///< fills this in yet
-};
-
 /// What must be remembered between two failures; node 0 keeps it in its journal. A plain value.
 struct RestartHistory {
-  int generation = 0;                 ///< restarts so far, over the job's whole life
+  int restarts = 0;                   ///< so far, over the job's whole life
   int since_progress = 0;             ///< restarts since training last got further
   std::map<CauseKind, int> per_kind;  ///< of those, by the kind of their cause
   std::string last_signature;         ///< of the last failure (Verdict::signature)

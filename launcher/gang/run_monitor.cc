@@ -7,6 +7,7 @@
 
 #include "env/platform.h"
 #include "launcher/ranks/log_pump.h"
+#include "launcher/results/checkpoint_line.h"
 #include "launcher/results/iteration_line.h"
 #include "launcher/results/nvml_monitor.h"
 #include "launcher/results/progress.h"
@@ -19,7 +20,23 @@ constexpr seconds kStatusEvery{1};
 /// Training prints a few lines a second, or some hundred at once when its output is buffered. Who
 /// prints more than this floods, and reading it all would cost more than it tells.
 constexpr int kMaxLinesPerSecond = 2000;
-constexpr int kLinesPerLook = 256;
+
+/// Counts lines of one sort, to tell when they are too many to read them all.
+class Flood {
+ public:
+  /// One more line: is it to be passed over?
+  bool drowns(SteadyTime now) {
+    if (now - second_began_ >= seconds(1)) {
+      second_began_ = now;
+      lines_ = 0;
+    }
+    return ++lines_ > kMaxLinesPerSecond;
+  }
+
+ private:
+  SteadyTime second_began_{};
+  int lines_ = 0;  ///< in this second
+};
 
 }  // namespace
 
@@ -39,29 +56,24 @@ struct RunMonitor::State {
   int ranks = 0;
 
   // --- the pump's thread
-  SteadyTime second_began{};
-  int lines_this_second = 0;
-
-  bool floods() {
-    ++lines_this_second;
-    // In a flood even the question for the time would cost more than the rest.
-    if (lines_this_second > kMaxLinesPerSecond && lines_this_second % kLinesPerLook != 0)
-      return true;
-    const SteadyTime now = clock.steady();
-    if (now - second_began >= seconds(1)) {
-      second_began = now;
-      lines_this_second = 1;
-    }
-    return lines_this_second > kMaxLinesPerSecond;
-  }
+  Flood table_lines;  ///< those with bars, as Megatron's iterations and memory
+  Flood other_lines;
 
   // --- both threads
   std::optional<SampleQueue> samples;
   std::mutex mutex;  ///< nobody does anything that may block under it; of all that follows
   std::optional<Progress> progress;
+  std::optional<std::int64_t> checkpoint;  ///< iteration of the newest complete one
   int generation = 0;
   WallTime generation_start;
   bool new_sample = false;  ///< since the last summary
+
+  void see_checkpoint(std::string_view line) {
+    const auto iteration = parse_checkpoint_line(line);
+    if (!iteration) return;
+    const std::lock_guard lock(mutex);
+    checkpoint = std::max(checkpoint, iteration);
+  }
 
   void show_later(seconds after) {
     show_timer->expires_after(after);
@@ -160,13 +172,20 @@ void RunMonitor::begin_generation(int generation, int world_size) {
                                                         : state_->options.summary_every);
 }
 
-std::int64_t RunMonitor::furthest_iteration() const {
+TrainingProgress RunMonitor::furthest() const {
   const std::lock_guard lock(state_->mutex);
-  return state_->progress ? state_->progress->furthest_iteration() : 0;
+  TrainingProgress furthest{std::nullopt, state_->checkpoint};
+  if (state_->progress && state_->progress->furthest_iteration() > 0)
+    furthest.iteration = state_->progress->furthest_iteration();
+  return furthest;
 }
 
-void RunMonitor::see_line(int rank, std::string_view line) {
-  if (line.find('|') == std::string_view::npos || state_->floods()) return;
+void RunMonitor::see_line(int rank, std::string_view line, SteadyTime read_at) {
+  const bool has_bars = line.find('|') != std::string_view::npos;
+  Flood& flood = has_bars ? state_->table_lines : state_->other_lines;
+  if (flood.drowns(read_at)) return;
+  state_->see_checkpoint(line);
+  if (!has_bars) return;
   const std::lock_guard lock(state_->mutex);
   if (!state_->progress) return;
   const WallTime now = state_->clock.wall();

@@ -7,6 +7,7 @@
 
 #include "env/clock.h"
 #include "env/log.h"
+#include "launcher/gang/training_progress.h"
 
 namespace boost::asio {
 class io_context;
@@ -43,12 +44,11 @@ class RunMonitor {
   // --- from the agent's thread
   void begin_run(const std::filesystem::path& run_dir, int node_rank);
   void begin_generation(int generation, int world_size);
-  /// The furthest iteration that a rank of this node has printed, in any generation; 0 before the
-  /// first.
-  std::int64_t furthest_iteration() const;
+  /// How far training came in any generation, as ranks of this node printed it.
+  TrainingProgress furthest() const;
 
   /// From the log pump's thread: one line of a rank.
-  void see_line(int rank, std::string_view line);
+  void see_line(int rank, std::string_view line, SteadyTime read_at);
 
  private:
   struct State;

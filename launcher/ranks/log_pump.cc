@@ -188,7 +188,7 @@ struct LogPump::State {
         collapser.add(source.node, source.rank, source.stream, line, now);
       if (source.also) source.also(line);
       if (newline != rest.npos) line.remove_suffix(1);
-      if (observer) observer(source, line);
+      if (observer) observer(source, line, now);
     }
     return !lines.empty();
   }

@@ -32,8 +32,9 @@ class LogPump {
     /// Sees each of its lines too, with its newline, on the pump's thread; may be null.
     std::function<void(std::string_view line)> also;
   };
-  /// Sees every line (without newline) of every source, on the pump's thread.
-  using Observer = std::function<void(const Source&, std::string_view line)>;
+  /// Sees every line (without newline) of every source, on the pump's thread, and when it was read:
+  /// asking the clock for each line of a flood would cost more than the rest.
+  using Observer = std::function<void(const Source&, std::string_view line, SteadyTime read_at)>;
 
   LogPump(int out_fd, int err_fd, Observer observer = nullptr);
   ~LogPump();

@@ -91,10 +91,11 @@ TEST_F(AgentChannelTest, TellsNode0HowFarTrainingHasComeOnlyWhenItHasGrown) {
   options_.monitor->start(context_, pump_, Log::to_nowhere());
   run("exec sleep 600");
   EXPECT_FALSE(heard<ProgressNews>());
-  options_.monitor->see_line(1, line);
+  options_.monitor->see_line(1, line, clock_.steady());
   ASSERT_TRUE(run_until(context_, [&] { return heard<ProgressNews>(); }));
   EXPECT_EQ(heard<ProgressNews>()->generation, 0);
-  EXPECT_EQ(heard<ProgressNews>()->iteration, parse_iteration_line(line)->iteration);
+  EXPECT_EQ(heard<ProgressNews>()->furthest.iteration, parse_iteration_line(line)->iteration);
+  EXPECT_FALSE(heard<ProgressNews>()->furthest.checkpoint);
   // What it says later comes behind all that it said before.
   agent_->interrupt(SIGTERM);
   ASSERT_TRUE(run_until(context_, [&] { return heard<StoppedNews>(); }));

@@ -240,7 +240,8 @@ TEST(Coordinator, WhatALostNodeHadToldOfItsProgressCountsAsProgress) {
   gang.run();
   // Megatron prints its iterations on the last rank, whose node is lost again and again.
   for (int64_t iteration = 100; iteration <= 500; iteration += 100) {
-    gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation(), iteration});
+    gang.coordinator.hear(1,
+                          ProgressNews{gang.coordinator.generation(), {iteration, std::nullopt}});
     gang.coordinator.left(1, "silent");
     gang.stopped(0);
     ASSERT_EQ(gang.coordinator.phase(), Phase::kGathering) << iteration;
@@ -250,13 +251,28 @@ TEST(Coordinator, WhatALostNodeHadToldOfItsProgressCountsAsProgress) {
     for (const int node : {0, 1}) gang.started(node);
   }
   // Iterations that it only repeats are none, nor is what an old generation is said to have done.
-  gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation(), 500});
-  gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation() - 1, 900});
+  gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation(), {500, std::nullopt}});
+  gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation() - 1, {900, 900}});
   gang.coordinator.left(1, "silent");
   gang.stopped(0);
   gang.take();
   ASSERT_EQ(gang.orders<EndOrder>().size(), 1u);
   EXPECT_EQ(gang.orders<EndOrder>()[0].second.exit_code, 144);
+}
+
+TEST(Coordinator, ANewerCheckpointIsProgressThoughItsIterationsAreRepeated) {
+  Gang gang(2);
+  gang.run();
+  gang.coordinator.hear(1, ProgressNews{0, {500, 400}});
+  for (int64_t checkpoint = 420; checkpoint <= 500; checkpoint += 20) {
+    gang.coordinator.left(1, "silent");
+    gang.stopped(0);
+    ASSERT_EQ(gang.coordinator.phase(), Phase::kGathering) << checkpoint;
+    EXPECT_EQ(gang.coordinator.history().since_progress, 1);
+    gang.join(1);
+    for (const int node : {0, 1}) gang.started(node);
+    gang.coordinator.hear(1, ProgressNews{gang.coordinator.generation(), {checkpoint, checkpoint}});
+  }
 }
 
 TEST(Coordinator, ALostNodeStopsTheOthersAndItsReplacementStartsTheNextGeneration) {

@@ -104,7 +104,7 @@ TEST_F(Elastic, ForALateNodeAllRanksStartAgainAndThatCountsAsNoRestart) {
   evidence.end = Exited{7};
   coordinator.hear(0, FailedNews{0, evidence});
   coordinator.hear(0, StoppedNews{0, {evidence}});
-  EXPECT_EQ(coordinator.history().generation, 0);
+  EXPECT_EQ(coordinator.history().restarts, 0);
   const auto orders = started();
   ASSERT_EQ(orders.size(), 2U);
   EXPECT_EQ(orders.at(late).nodes, 2);
@@ -199,7 +199,7 @@ TEST(AnyCause, EveryFailureIsRetriedUpToTheCountAndTheCodeIsTheRanksOwn) {
   verdict.kind = CauseKind::kConfig;  // never retried otherwise
   const auto first = decide_restart(limits, {}, verdict, Exited{200}, {});
   EXPECT_TRUE(std::holds_alternative<Retry>(first.action));
-  EXPECT_EQ(first.history.generation, 1);
+  EXPECT_EQ(first.history.restarts, 1);
   const auto second = decide_restart(limits, first.history, verdict, Exited{200}, {});
   EXPECT_EQ(std::get<End>(second.action).exit_code, 200);
   EXPECT_EQ(

@@ -26,7 +26,7 @@ JournalState some_state() {
   state.pid = 17;
   state.nodes = 4;
   state.generation = 2;
-  state.history.generation = 2;
+  state.history.restarts = 2;
   state.history.last_signature = "signal//was killed";
   return state;
 }

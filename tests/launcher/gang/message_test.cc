@@ -107,10 +107,14 @@ TEST(Message, ANoticeSurvivesTheWire) {
 }
 
 TEST(Message, ProgressSurvivesTheWire) {
-  const auto read = news_from_json(again(News(ProgressNews{3, 1LL << 40})));
+  const TrainingProgress far{1LL << 40, 1LL << 39}, none;
+  const auto read = news_from_json(again(News(ProgressNews{3, far})));
   ASSERT_TRUE(read);
   EXPECT_EQ(std::get<ProgressNews>(*read).generation, 3);
-  EXPECT_EQ(std::get<ProgressNews>(*read).iteration, 1LL << 40);
+  EXPECT_EQ(std::get<ProgressNews>(*read).furthest, far);
+  const auto read_none = news_from_json(again(News(ProgressNews{3, none})));
+  ASSERT_TRUE(read_none);
+  EXPECT_EQ(std::get<ProgressNews>(*read_none).furthest, none);
   json negative = to_json(News(ProgressNews{}));
   negative["iteration"] = -1;
   EXPECT_FALSE(news_from_json(negative));

@@ -51,7 +51,7 @@ TEST(RestartPolicy, ACauseThatARetryDoesNotCureEndsWithTheRanksOwnCode) {
       << "1 for a signal";
   EXPECT_EQ(exit_code(life.fail(failure(CauseKind::kConfig), {}, Exited{255})), 1)
       << "128 and above ask for a retry";
-  EXPECT_EQ(life.history.generation, 0);
+  EXPECT_EQ(life.history.restarts, 0);
 }
 
 TEST(RestartPolicy, ACurableCauseIsRetriedUntilItsCountIsSpent) {
@@ -152,7 +152,7 @@ TEST(RestartPolicy, TheLifetimesLimitHoldsInSpiteOfProgress) {
   EXPECT_TRUE(retry(life.fail(failure(CauseKind::kSignal), {.iteration = 2, .checkpoint = {}})));
   EXPECT_EQ(exit_code(life.fail(failure(CauseKind::kSignal), {.iteration = 3, .checkpoint = {}})),
             144);
-  EXPECT_EQ(life.history.generation, 2);
+  EXPECT_EQ(life.history.restarts, 2);
 }
 
 TEST(RestartPolicy, NoRestartsAtAllEndACurableCauseWith144) {
@@ -167,7 +167,7 @@ TEST(RestartPolicy, TheHistorySurvivesTheJournal) {
   life.fail(failure(CauseKind::kSignal, "y/2"), {.iteration = 11, .checkpoint = 10});
   const auto read = restart_history_from_json(nlohmann::json::parse(to_json(life.history).dump()));
   ASSERT_TRUE(read) << read.error().message;
-  EXPECT_EQ(read->generation, 2);
+  EXPECT_EQ(read->restarts, 2);
   EXPECT_EQ(read->since_progress, 2);
   EXPECT_EQ(read->per_kind, life.history.per_kind);
   EXPECT_EQ(read->last_signature, "y/2");

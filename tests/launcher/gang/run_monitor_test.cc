@@ -32,6 +32,7 @@ class RunMonitorTest : public testing::Test {
   ~RunMonitorTest() override { monitor_.stop(); }
 
   std::string samples() const { return read_file(samples_path(dir_.path(), 0)); }
+  void see(int rank, std::string_view line) { monitor_.see_line(rank, line, clock_.steady()); }
   bool says(const std::string& text) {
     return run_until(context_, [&] { return log_text().find(text) != std::string::npos; });
   }
@@ -58,19 +59,18 @@ class RunMonitorTest : public testing::Test {
 TEST_F(RunMonitorTest, AnIterationLineBecomesASample) {
   monitor_.begin_run(dir_.path(), 0);
   monitor_.begin_generation(0, 8);
-  monitor_.see_line(7, line_);
+  see(7, line_);
   monitor_.stop();
   EXPECT_EQ(monitor_.finish(20s), 0U);
   EXPECT_EQ(read_samples(dir_.path()).size(), 1U);
 }
 
 TEST_F(RunMonitorTest, OtherLinesAndLinesBeforeTheFirstGenerationAreIgnored) {
-  monitor_.see_line(0, line_);
+  see(0, line_);
   monitor_.begin_run(dir_.path(), 0);
-  monitor_.see_line(0, line_);
+  see(0, line_);
   monitor_.begin_generation(0, 8);
-  for (const std::string_view line : {"", "|", "||||", "loading | data", "\xff|\0"})
-    monitor_.see_line(0, line);
+  for (const std::string_view line : {"", "|", "||||", "loading | data", "\xff|\0"}) see(0, line);
   EXPECT_EQ(monitor_.finish(20s), 0U);
   EXPECT_EQ(samples(), "");
 }
@@ -78,7 +78,7 @@ TEST_F(RunMonitorTest, OtherLinesAndLinesBeforeTheFirstGenerationAreIgnored) {
 TEST_F(RunMonitorTest, WithoutATerminalItSaysALineOnceInAWhile) {
   monitor_.begin_run(dir_.path(), 0);
   monitor_.begin_generation(0, 8);
-  monitor_.see_line(7, line_);
+  see(7, line_);
   EXPECT_TRUE(says("iteration"));
 }
 
@@ -86,7 +86,7 @@ TEST_F(RunMonitorTest, AFolderThatCannotBeWrittenIsSaidOnceAndChangesNothing) {
   const auto in_the_way = dir_.write("file", "");
   monitor_.begin_run(in_the_way, 0);
   monitor_.begin_generation(0, 8);
-  monitor_.see_line(7, line_);
+  see(7, line_);
   monitor_.begin_run(in_the_way, 0);
   EXPECT_EQ(monitor_.finish(20s), 0U);
   const std::string text = log_text();
@@ -97,14 +97,47 @@ TEST_F(RunMonitorTest, AFolderThatCannotBeWrittenIsSaidOnceAndChangesNothing) {
 TEST_F(RunMonitorTest, ANewGenerationGoesOnInTheSameFile) {
   monitor_.begin_run(dir_.path(), 0);
   monitor_.begin_generation(0, 8);
-  monitor_.see_line(7, line_);
+  see(7, line_);
   monitor_.begin_run(dir_.path(), 0);  // it joined again
   monitor_.begin_generation(1, 8);
-  monitor_.see_line(7, line_);
+  see(7, line_);
   EXPECT_EQ(monitor_.finish(20s), 0U);
   const auto kept = read_samples(dir_.path());
   ASSERT_EQ(kept.size(), 2U);
   EXPECT_EQ(kept.back().generation, 1);
+}
+
+TEST_F(RunMonitorTest, KnowsTheFurthestIterationAndTheNewestCompleteCheckpoint) {
+  EXPECT_EQ(monitor_.furthest(), TrainingProgress());
+  monitor_.begin_generation(0, 8);
+  see(0, "saving checkpoint at iteration     300 to /ckpt in torch format");
+  EXPECT_EQ(monitor_.furthest(), TrainingProgress());
+  see(0, "  successfully saved checkpoint from iteration     200 to /ckpt");
+  EXPECT_EQ(monitor_.furthest(), (TrainingProgress{std::nullopt, 200}));
+  see(7, " iteration      250/    1000 | elapsed time per iteration (ms): 9.5 |");
+  monitor_.begin_generation(1, 8);
+  see(0, "  successfully saved checkpoint from iteration     100 to /ckpt [ t 1/4, p 1/2 ]");
+  see(0, "  successfully saved checkpoint at iteration     220 to /ckpt [ t 1/4 | p 1/2 ]");
+  EXPECT_EQ(monitor_.furthest(), (TrainingProgress{250, 220}));
+  monitor_.stop();
+}
+
+TEST_F(RunMonitorTest, AfterAFloodTheNextLineCountsAgain) {
+  monitor_.begin_generation(0, 8);
+  for (int i = 0; i < 5000; ++i) see(7, "a | b");
+  const std::string_view line =
+      " iteration      250/    1000 | elapsed time per iteration (ms): 9.5 |";
+  see(7, line);
+  EXPECT_FALSE(monitor_.furthest().iteration);
+  // A flood of other lines drowns no table.
+  clock_.advance(1s);
+  for (int i = 0; i < 5000; ++i) see(7, "words");
+  see(7, line);
+  EXPECT_EQ(monitor_.furthest().iteration, 250);
+  clock_.advance(1s);
+  see(7, "  successfully saved checkpoint at iteration     220 to /ckpt");
+  EXPECT_EQ(monitor_.furthest().checkpoint, 220);
+  monitor_.stop();
 }
 
 /// Storage that stalls: the file of samples is a full FIFO that nobody reads.
@@ -133,8 +166,7 @@ class StalledStorage : public RunMonitorTest {
     auto all_seen = std::async(std::launch::async, [this, lines] {
       for (size_t i = 0; i < lines; ++i) {
         if (i % 1000 == 0) clock_.advance(1s);  // or it would be a flood
-        monitor_.see_line(
-            7, fmt::format(" iteration {:8}/ 120000 | elapsed time per iteration (ms): 9.5 |", i));
+        see(7, fmt::format(" iteration {:8}/ 120000 | elapsed time per iteration (ms): 9.5 |", i));
       }
     });
     if (all_seen.wait_for(20s) == std::future_status::ready) return true;

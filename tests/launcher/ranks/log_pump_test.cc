@@ -215,7 +215,8 @@ TEST_F(LogPumpTest, AStalledReaderLosesLinesThatAreCountedAndNothingElseWaits) {
 
 TEST_F(LogPumpTest, WithAnObserverTheDroppedLinesAreCountedAndStillObserved) {
   std::atomic<int> seen = 0;
-  auto& pump = pump_into_pipe([&](const LogPump::Source&, std::string_view) { ++seen; });
+  auto& pump =
+      pump_into_pipe([&](const LogPump::Source&, std::string_view, SteadyTime) { ++seen; });
   ASSERT_TRUE(pump.follow(source("a")));
   std::string text;
   for (int i = 0; i < 200'000; ++i) text += "0123456789\n";
@@ -251,7 +252,7 @@ TEST_F(LogPumpTest, AReaderThatIsGoneHoldsUpNothing) {
 TEST_F(LogPumpTest, OnlyTheObserverSeesWhatIsNotForTheConsole) {
   std::mutex mutex;
   std::vector<std::string> seen;
-  auto& pump = pump_into_pipe([&](const LogPump::Source& from, std::string_view line) {
+  auto& pump = pump_into_pipe([&](const LogPump::Source& from, std::string_view line, SteadyTime) {
     const std::lock_guard lock(mutex);
     seen.push_back(fmt::format("{}:{}", from.rank, line));
   });

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "launcher/results/checkpoint_line.h"
 #include "launcher/results/iteration_line.h"
 #include "launcher/results/progress.h"
 
@@ -16,6 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     text.remove_prefix(line.size() < text.size() ? line.size() + 1 : text.size());
     progress.feed(0, line, now += seconds(1));
     parse_memory_estimate_line(line);
+    parse_checkpoint_line(line);
     if (static_cast<int>(progress.status_line(40, now).size()) > 3 * 40) __builtin_trap();
   }
   return 0;
