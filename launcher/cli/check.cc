@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "env/clock.h"
+#include "env/exit_code.h"
 #include "env/gpu_memory.h"
 #include "launcher/cli/command.h"
-#include "launcher/cli/exit_code.h"
 #include "launcher/cli/job_json.h"
 #include "launcher/cli/planned_job.h"
 #include "launcher/cli/rules_file.h"

@@ -6,7 +6,7 @@
 #include <exception>
 #include <filesystem>
 
-#include "launcher/cli/exit_code.h"
+#include "env/exit_code.h"
 
 namespace megalaunch {
 

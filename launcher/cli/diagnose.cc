@@ -7,8 +7,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "env/exit_code.h"
 #include "launcher/cli/command.h"
-#include "launcher/cli/exit_code.h"
 #include "launcher/cli/rules_file.h"
 #include "launcher/gang/finished_logs.h"
 #include "launcher/gang/restart_policy.h"

@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <memory>
 
+#include "env/exit_code.h"
 #include "env/file_aside.h"
 #include "env/gpu_memory.h"
 #include "launcher/cli/command.h"
-#include "launcher/cli/exit_code.h"
 #include "launcher/megatron/suggest.h"
 
 namespace megalaunch {

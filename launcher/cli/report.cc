@@ -8,8 +8,8 @@
 #include <map>
 #include <memory>
 
+#include "env/exit_code.h"
 #include "launcher/cli/command.h"
-#include "launcher/cli/exit_code.h"
 #include "launcher/gang/cause_rules.h"
 #include "launcher/gang/finding.h"
 #include "launcher/gang/finished_logs.h"

@@ -3,8 +3,8 @@
 #include <CLI/Formatter.hpp>
 #include <memory>
 
+#include "env/exit_code.h"
 #include "launcher/cli/command.h"
-#include "launcher/cli/exit_code.h"
 #include "launcher/cli/job_node.h"
 #include "launcher/cli/planned_job.h"
 #include "launcher/megatron/path_checks.h"

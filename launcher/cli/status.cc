@@ -6,8 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "env/exit_code.h"
 #include "launcher/cli/command.h"
-#include "launcher/cli/exit_code.h"
 #include "launcher/gang/journal.h"
 
 namespace megalaunch {

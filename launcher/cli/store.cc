@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "env/exit_code.h"
 #include "launcher/cli/command.h"
-#include "launcher/cli/exit_code.h"
 #include "rendezvous/store/store_server.h"
 
 namespace megalaunch {

@@ -3,8 +3,8 @@
 #include <CLI/App.hpp>
 #include <filesystem>
 
+#include "env/exit_code.h"
 #include "launcher/cli/command.h"
-#include "launcher/cli/exit_code.h"
 #include "launcher/gang/node.h"
 #include "launcher/torchrun/node.h"
 #include "launcher/torchrun/options.h"

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "env/cgroup.h"
+#include "env/exit_code.h"
 #include "env/host.h"
 #include "env/rank_environment.h"
 #include "launcher/gang/line_sender.h"
@@ -29,9 +30,6 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr int kExitNodesMissing = 145;
-constexpr int kSignalExitBase = 128;
-constexpr int kExitUsage = 2;
 /// All log excerpts that one generation's end may bring to node 0, shared by all ranks.
 constexpr size_t kAllTails = 64U << 20;
 constexpr size_t kSmallestTail = 4096;
@@ -98,7 +96,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     auto parsed = welcome_from_json(message);
     if (!parsed) {
       log.error("{}", parsed.error().message);
-      return leave(1);
+      return leave(kExitFailure);
     }
     welcome = std::move(*parsed);
     connected = true;
@@ -117,7 +115,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     wanted_preparation.reset();
     log.error("lost node 0 at {}:{}: {}", options.leader_host, options.leader_port, why);
     if (interrupted)
-      return stop_group(options.grace, [this] { leave(kSignalExitBase + *interrupted); });
+      return stop_group(options.grace, [this] { leave(exit_code_of_signal(*interrupted)); });
     log.info("stopping this node's ranks, then waiting up to {} s for node 0 to come back",
              std::chrono::duration_cast<seconds>(options.join_timeout).count());
     stop_group(options.grace, [this] { when_gpus_are_free([this] { knock(); }); });
@@ -526,24 +524,25 @@ struct Agent::State : std::enable_shared_from_this<State> {
     interrupted = signal;
     if (!welcome) {
       log.info("stopped by {} before the job began", signal_name(signal));
-      return leave(kSignalExitBase + signal);
+      return leave(exit_code_of_signal(signal));
     }
     if (!connected) {
       log.info("{}: stopping this node's ranks; node 0 is not there", signal_name(signal));
       return stop_group(again ? milliseconds(0) : options.grace,
-                        [this, signal] { leave(kSignalExitBase + signal); });
+                        [this, signal] { leave(exit_code_of_signal(signal)); });
     }
     log.info("{}: stopping all ranks on all nodes{}", signal_name(signal), again ? " at once" : "");
     send(InterruptedNews{signal});
     stop_and_report(again ? milliseconds(0) : options.grace);
     // Node 0 may be gone, or not answer: then we leave by ourselves.
     interrupt_timer.expires_after((again ? milliseconds(0) : options.grace) + kInterruptPatience);
-    interrupt_timer.async_wait([weak = weak_from_this(),
-                                signal](const boost::system::error_code& error) {
-      const auto self = weak.lock();
-      if (error || !self) return;
-      self->stop_group(milliseconds(0), [self, signal] { self->leave(kSignalExitBase + signal); });
-    });
+    interrupt_timer.async_wait(
+        [weak = weak_from_this(), signal](const boost::system::error_code& error) {
+          const auto self = weak.lock();
+          if (error || !self) return;
+          self->stop_group(milliseconds(0),
+                           [self, signal] { self->leave(exit_code_of_signal(signal)); });
+        });
   }
 
   void leave(int exit_code) {

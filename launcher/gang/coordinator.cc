@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "env/exit_code.h"
 #include "launcher/gang/log_lines.h"
 #include "launcher/ranks/patience.h"
 #include "launcher/results/checkpoint_line.h"
@@ -14,9 +15,6 @@ namespace {
 constexpr seconds kPreparePatience{5};
 /// How long members have to read the last order.
 constexpr seconds kEndPatience{10};
-
-constexpr int kExitNodesMissing = 145;
-constexpr int kSignalExitBase = 128;
 
 /// How far training had come: what was `told`, or the ranks' last lines tell beyond it.
 TrainingProgress progress_of(const std::vector<Evidence>& all, const TrainingProgress& told) {
@@ -242,7 +240,7 @@ void Coordinator::gather(SteadyTime not_before) {
 
 void Coordinator::proceed() {
   if (phase_ == Phase::kGathering) {
-    if (interrupted_by_) return end(kSignalExitBase + *interrupted_by_, "");
+    if (interrupted_by_) return end(exit_code_of_signal(*interrupted_by_), "");
     if (!may_start() || clock_.steady() < *not_before_) return;
     deadline_.reset();
     // Steps of a round that was given up still run: the new round begins once their end is heard,
@@ -326,13 +324,14 @@ void Coordinator::judge() {
   }
   judged.verdict = decide(judged.evidence, rules_);
   // Whoever stops the job decides how it ends; a failure before that is still reported.
-  if (interrupted_by_ && !judged.verdict.first) return end(kSignalExitBase + *interrupted_by_, "");
+  if (interrupted_by_ && !judged.verdict.first)
+    return end(exit_code_of_signal(*interrupted_by_), "");
   const RankEnd first_end =
       judged.verdict.first ? judged.evidence[*judged.verdict.first].end : RankEnd(NotRecorded{});
   judged.decision = decide_restart(settings_.restarts, history_, judged.verdict, first_end,
                                    progress_of(judged.evidence, progress_));
   if (interrupted_by_)
-    judged.decision = {End{kSignalExitBase + *interrupted_by_},
+    judged.decision = {End{exit_code_of_signal(*interrupted_by_)},
                        fmt::format("the job was stopped by {}", signal_name(*interrupted_by_)),
                        history_};
   history_ = judged.decision.history;
@@ -510,7 +509,7 @@ void Coordinator::hear_of(int rank, const InterruptedNews& news) {
       if (deadline_) return judge();  // what failed before is still reported
       [[fallthrough]];
     case Phase::kGathering:
-      return end(kSignalExitBase + news.signal, reason);
+      return end(exit_code_of_signal(news.signal), reason);
     default:
       return;
   }

@@ -1,6 +1,5 @@
 #include "launcher/gang/leader.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "env/exit_code.h"
 #include "env/file_aside.h"
 #include "env/host.h"
 #include "env/utc_time.h"
@@ -248,7 +248,7 @@ struct Leader::State : std::enable_shared_from_this<State> {
   /// In the words of RunRecord.
   std::string outcome_of(int exit_code) const {
     if (exit_code == 0) return "ok";
-    if (exit_code == 128 + SIGINT || exit_code == 128 + SIGTERM) return "stopped";
+    if (exit_code == kExitInterrupted || exit_code == kExitTerminated) return "stopped";
     return options.record.cause == to_string(CauseKind::kOutOfMemory) ? "oom" : "error";
   }
 

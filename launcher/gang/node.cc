@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "env/exit_code.h"
 #include "env/platform.h"
 #include "launcher/gang/find_place.h"
 #include "launcher/ranks/process_tree.h"
@@ -24,8 +25,6 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr int kSignalExitBase = 128;
-constexpr int kExitNodesMissing = 145;
 /// How long storage that stalls may hold up the end.
 constexpr milliseconds kStoragePatience{2000};
 
@@ -123,7 +122,7 @@ Result<int> run_node(NodeOptions options) {
       if (!place) log.error("{}", place.error().message);
       warden->dismiss();
       pump.finish(options.console_patience);
-      return place ? kSignalExitBase + *place->interrupted_by : kExitNodesMissing;
+      return place ? exit_code_of_signal(*place->interrupted_by) : kExitNodesMissing;
     }
     if (!place->here) {
       options.leader.reset();

@@ -4,12 +4,11 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "env/exit_code.h"
 #include "launcher/gang/verdict.h"
 
 namespace megalaunch {
 namespace {
-
-constexpr int kExitRetriesSpent = 144;  // launcher/cli/exit_code.h says what it means
 
 bool further(const std::optional<int64_t>& now, const std::optional<int64_t>& before) {
   return now && (!before || *now > *before);
@@ -51,7 +50,8 @@ RestartDecision decide_by_count(const RestartLimits& limits, const RankEnd& firs
   }
   int code = 1;
   if (const auto* exited = std::get_if<Exited>(&first_end)) code = std::max(exited->code, 1);
-  if (const auto* signaled = std::get_if<Signaled>(&first_end)) code = 128 + signaled->signal;
+  if (const auto* signaled = std::get_if<Signaled>(&first_end))
+    code = exit_code_of_signal(signaled->signal);
   decision.action = End{code};
   decision.reason = limits.max == 0 ? "no restarts were asked for: the job ends"
                                     : fmt::format("all {} restarts are used up", limits.max);

@@ -16,4 +16,9 @@ enum ExitCode : int {
                             ///< up because it did not stop its ranks
 };
 
+/// Of a job or process that a signal ended, as shells count: 128 + its number.
+constexpr int exit_code_of_signal(int signal) {
+  return 128 + signal;
+}
+
 }  // namespace megalaunch
