@@ -15,10 +15,11 @@
 #include "env/rank_environment.h"
 #include "launcher/gang/line_sender.h"
 #include "launcher/gang/message.h"
+#include "launcher/gang/node_logs.h"
+#include "launcher/gang/pause_notices.h"
 #include "launcher/gang/rank_files.h"
 #include "launcher/gang/run_monitor.h"
 #include "launcher/ranks/log_pump.h"
-#include "launcher/ranks/log_rotator.h"
 #include "launcher/ranks/program.h"
 #include "launcher/ranks/rank_group.h"
 #include "launcher/results/gpu_monitor.h"
@@ -35,8 +36,6 @@ constexpr size_t kAllTails = 64U << 20;
 constexpr size_t kSmallestTail = 4096;
 /// What they may be together in one message of one node, before JSON's escapes make them longer.
 constexpr size_t kNodeTails = kMaxFrame / 4;
-/// Between two messages about one rank that is stopped and goes on again and again (cpulimit).
-constexpr seconds kPauseNoticeEvery{10};
 
 }  // namespace
 
@@ -53,7 +52,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
         interrupt_timer(io),
         gpu_timer(io),
         progress_timer(io),
-        lines_to_node_0(io, [this](LinesNews lines) { send(std::move(lines)); }) {}
+        lines_to_node_0(io, [this](LinesNews lines) { send(std::move(lines)); }),
+        logs(pump, options.log_cap, log) {}
 
   // --- the channel
 
@@ -223,7 +223,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
     RankGroup::Events events;
     events.on_exit = [this](const RankExit& exit) { note_exit(exit); };
     events.on_pause = [this](const RankPause& pause) { note_pause(pause); };
-    paused_ranks.clear();
+    pauses = PauseNotices(options.pause_limit);
     group = std::make_unique<RankGroup>(context, reaper, clock, log, options.marker,
                                         std::move(events), options.pause_limit);
     if (auto started = group->start(specs); !started) return started;
@@ -304,27 +304,13 @@ struct Agent::State : std::enable_shared_from_this<State> {
           options.node_0_shows(spec.rank, world_size))
         source.also = lines_to_node_0.tap(spec.rank, stream);
       if (options.hooks.adjust_source) options.hooks.adjust_source(spec, source);
-      if (options.log_cap.max_size > 0) cap(source);
-      if (auto followed = pump.follow(std::move(source)); !followed)
-        log.warn("{}", followed.error().message);
+      logs.follow(std::move(source));
     }
-  }
-
-  void cap(LogPump::Source& source) {
-    auto capped = RankLog::open(source.path, options.log_cap);
-    if (!capped) return log.warn("{}", capped.error().message);
-    if (!rotator)
-      rotator = std::make_unique<LogRotator>(
-          [log = log](const std::string& text) { log.warn("{}", text); });
-    rotator->add(*capped);
-    source.log = std::move(*capped);
   }
 
   /// The ranks of this generation are gone: nothing of it comes any more.
   void end_logs() {
-    pump.end_of_sources();
-    if (!rotator) return;
-    const DroppedLog dropped = rotator->clear();
+    const DroppedLog dropped = logs.end();
     if (dropped.bytes == 0) return;
     const std::string text =
         fmt::format("node {}, generation {}: the caps of its log files dropped {} lines, {} bytes",
@@ -377,33 +363,10 @@ struct Agent::State : std::enable_shared_from_this<State> {
   }
 
   void note_pause(const RankPause& pause) {
-    PausedRank& known = paused_ranks[pause.rank];
-    if (pause.signal != 0) {
-      const SteadyTime now = clock.steady();
-      known.told = !known.told_at || now - *known.told_at >= kPauseNoticeEvery;
-      if (known.told) known.told_at = now;
-    }
-    if (!known.told) return;
-    const std::string who =
-        fmt::format("rank {} (local rank {}, pid {}) on node {} ({})", pause.rank, pause.local_rank,
-                    pause.pid, welcome->node_rank, host_name());
-    NoticeNews notice;
-    if (pause.signal == 0) {
-      notice = {"continued", fmt::format("{} goes on after {:.1f} s", who,
-                                         std::chrono::duration<double>(pause.lasted).count())};
-    } else {
-      notice = {"paused",
-                fmt::format("{} was stopped by {} ({}) and waits for SIGCONT{}", who,
-                            signal_name(pause.signal), pause.signal, what_comes_of_a_pause())};
-    }
-    log.warn("{}", notice.text);
-    send(notice);
-  }
-
-  std::string what_comes_of_a_pause() const {
-    if (options.pause_limit == milliseconds(0)) return "; the others wait for it";
-    return fmt::format("; unless that comes within {:g} s, the rank counts as failed",
-                       std::chrono::duration<double>(options.pause_limit).count());
+    const auto notice = pauses.about(pause, welcome->node_rank, clock.steady());
+    if (!notice) return;
+    log.warn("{}", notice->text);
+    send(*notice);
   }
 
   /// Stops the ranks, if there are any, and then calls `done`.
@@ -569,7 +532,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   asio::steady_timer gpu_timer;
   asio::steady_timer progress_timer;
   LineSender lines_to_node_0;
-  std::unique_ptr<LogRotator> rotator;  ///< once a log has a cap
+  NodeLogs logs;
   std::optional<Welcome> welcome;
   bool connected = false;  ///< to node 0, and welcomed
   bool preparing = false;
@@ -586,13 +549,9 @@ struct Agent::State : std::enable_shared_from_this<State> {
   int world_size = 0;
   std::unique_ptr<RankGroup>
       group;  ///< of the generation; null before the first and when it could not be started
-  struct PausedRank {
-    bool told = false;  ///< of the present pause, if there is one
-    std::optional<SteadyTime> told_at;
-  };
-  std::map<int, PausedRank> paused_ranks;  ///< of the generation, by rank
-  std::vector<RankExit> exits;             ///< in the order in which they happened
-  std::optional<Evidence> unstarted;       ///< why the ranks of the generation could not be started
+  PauseNotices pauses{options.pause_limit};  ///< of the generation
+  std::vector<RankExit> exits;               ///< in the order in which they happened
+  std::optional<Evidence> unstarted;  ///< why the ranks of the generation could not be started
   std::vector<Evidence>
       last_evidence;  ///< what was said about the last generation that was stopped
   std::optional<int64_t> oom_kills_before;
