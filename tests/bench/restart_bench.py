@@ -2,8 +2,8 @@
 """From SIGKILL of one rank until every rank of every node runs again, beside torchrun; no backoff. Shapes are agents x ranks.
 
 Ranks are plain shells, or with --all-reduce PYTHON real ranks of torch in a loop of all_reduce: then "runs again" means that
-it has been through an all_reduce of its new life, and an agent is killed, too, and replaced at once. All agents are on this
-machine and meet over loopback. --backend nccl gives each rank a GPU, and leaves out the shapes that this machine has too few for.
+it has been through an all_reduce of its new life, and the last agent or node 0's is killed, too, and replaced at once. All
+agents are on this machine and meet over loopback. --backend nccl gives each rank a GPU, and leaves out the shapes that this machine has too few for.
 
 Most of what torch ranks take is the import of torch, by all of them at once on the same CPUs. So several agents are compared
 with one agent of as many ranks, in the same run: the last table.
@@ -59,8 +59,9 @@ def kill(run, fault, rank_pid):
     if fault == "rank":
         os.kill(rank_pid, signal.SIGKILL)
     else:
-        run.agents[-1].kill()
-        run.replace(len(run.agents) - 1)
+        node = 0 if fault == "node 0" else len(run.agents) - 1
+        run.agents[node].kill()
+        run.replace(node)
     return killed
 
 
@@ -101,8 +102,9 @@ def main():
     rounds = 1 if args.once else args.rounds
     if args.all_reduce:
         script = f'exec {args.all_reduce} -u "$OUT/all_reduce.py"'
-        shapes = [(1, 1, "rank"), (1, 2, "rank"), (2, 1, "rank"), (2, 1, "agent"), (1, 4, "rank"), (2, 2, "rank"),
-                  (2, 2, "agent"), (1, 8, "rank"), (4, 2, "rank"), (4, 2, "agent")]
+        shapes = [(1, 1, "rank"), (1, 2, "rank"), (2, 1, "rank"), (2, 1, "agent"), (2, 1, "node 0"), (1, 4, "rank"),
+                  (2, 2, "rank"), (2, 2, "agent"), (2, 2, "node 0"), (1, 8, "rank"), (4, 2, "rank"), (4, 2, "agent"),
+                  (4, 2, "node 0")]
         if args.backend == "nccl":
             shapes = [shape for shape in shapes if shape[0] * shape[1] <= gpus(args.all_reduce)]
         else:
