@@ -50,7 +50,8 @@ class StoreServer {
   };
 
   /// Bound and listening when it returns. The error names address, port and reason; Error::code is
-  /// the errno. Raises this process's soft limit of open files to the hard one.
+  /// the errno. Raises this process's soft limit of open files to the hard one, and has its
+  /// allocator join small freed pieces at once.
   static Result<std::unique_ptr<StoreServer>> listen(Options options, Log log);
 
   /// Stops accepting, closes every connection and ends the threads.

@@ -19,6 +19,8 @@ constexpr size_t kOutputKept = 4 << 20;
 // How long the second half of an L2 APPEND may take; the front half alone is an L1 DELETE_KEY.
 constexpr auto kSilence = milliseconds(20);
 // What is done at a time before whoever is ready gets a turn: some milliseconds at most.
+constexpr size_t kOpenedAtATime = 128;
+constexpr size_t kPushesAtATime = 256;
 constexpr size_t kWakesAtATime = 256;
 constexpr size_t kClosedAtATime = 128;
 constexpr size_t kClosedInACrowd = 4;
@@ -111,12 +113,33 @@ void StoreWorker::empty_mailbox() {
     wakes.swap(mailbox_.wakes);
     pushes.swap(mailbox_.pushes);
   }
-  for (Newcomer& newcomer : newcomers) open(std::move(newcomer));
+  std::move(newcomers.begin(), newcomers.end(), std::back_inserter(newcomers_));
+  std::move(pushes.begin(), pushes.end(), std::back_inserter(pushes_));
   undelivered_.insert(undelivered_.end(), wakes.begin(), wakes.end());
-  for (const auto& [ticket, bytes] : pushes)
-    if (Connection* connection = find(ticket.slot, ticket.serial)) send(*connection, bytes);
+  receive_some();
   flush_wakes();
   deliver_some();
+}
+
+/// The lobby accepts faster than connections are opened, and all ranks of a job may watch one key.
+void StoreWorker::receive_some() {
+  if (receipt_posted_) return;
+  for (size_t left = kOpenedAtATime; left > 0 && !newcomers_.empty(); --left) {
+    Newcomer newcomer = std::move(newcomers_.front());
+    newcomers_.pop_front();
+    open(std::move(newcomer));
+  }
+  for (size_t left = kPushesAtATime; left > 0 && !pushes_.empty(); --left) {
+    const auto [ticket, bytes] = std::move(pushes_.front());
+    pushes_.pop_front();
+    if (Connection* connection = find(ticket.slot, ticket.serial)) send(*connection, bytes);
+  }
+  receipt_posted_ = !newcomers_.empty() || !pushes_.empty();
+  if (!receipt_posted_) return;
+  loop_.later([this] {
+    receipt_posted_ = false;
+    receive_some();
+  });
 }
 
 void StoreWorker::adopt(std::vector<Newcomer> newcomers) {
@@ -186,8 +209,9 @@ StoreWorker::Connection* StoreWorker::find(uint32_t slot, uint32_t serial) {
 }
 
 void StoreWorker::open(Newcomer newcomer) {
-  // Accepted before start_generation() or shut_down(), and on its way here since.
-  if (shut_ || newcomer.generation.number < shared_.generation().number) {
+  // Accepted before start_generation(), admit_only() or shut_down(), and on its way here since.
+  if (shut_ || newcomer.generation.number < shared_.generation().number ||
+      !shared_.peers.admits(newcomer.address)) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     return;
   }

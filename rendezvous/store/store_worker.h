@@ -60,6 +60,7 @@ class StoreWorker final : public Wakeups {
   template <class Fill>
   void leave(Fill fill);
   void empty_mailbox();
+  void receive_some();
   void flush_wakes();
   void deliver_some();
 
@@ -115,6 +116,10 @@ class StoreWorker final : public Wakeups {
   bool delivery_posted_ = false;
 
   Mailbox mailbox_;
+  // Out of the mailbox, and waiting for their turn.
+  std::deque<Newcomer> newcomers_;
+  std::deque<std::pair<Ticket, std::string>> pushes_;
+  bool receipt_posted_ = false;
   Counts counts_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <ifaddrs.h>
+#include <malloc.h>
 #include <net/if.h>
 
 #include <atomic>
@@ -196,6 +197,17 @@ TEST(StoreServer, AConnectionMadeBeforeTheNewGenerationCannotSpeakInIt) {
   quiet.send(kOpening + magic(kSet, {"/k", "stale"}) + magic(kKeyCount));
   EXPECT_TRUE(quiet.closed_within(seconds(5)));
   EXPECT_EQ(connect(*server).key_count(), 0);
+}
+
+// Whoever next asks for a large piece would join them all, while others wait.
+TEST(StoreServer, FreedMemoryOfManyKeysIsNotLeftInSmallPieces) {
+  const auto server = start();
+  auto client = connect(*server);
+  const std::string value(64, 'v');
+  for (int key = 0; key < 2000; ++key) ASSERT_TRUE(client.set("key " + std::to_string(key), value));
+  for (int key = 0; key < 2000; ++key)
+    ASSERT_TRUE(client.erase("key " + std::to_string(key)).value_or(false));
+  EXPECT_EQ(::mallinfo2().fsmblks, 0u);
 }
 
 TEST(StoreServer, ForeignConnectionsArePassedOnWithNothingRead) {
