@@ -76,9 +76,9 @@ std::vector<YAML::Node> items_of(const YAML::Node& node) {
 
 WrittenRule read_rule(const YAML::Node& node) {
   check_keys(node,
-             {"name", "kind", "match", "fold_case", "code", "signal", "victim", "weak", "silent",
-              "stopping", "before_training", "exceptions", "certain", "retries", "repeat_ends",
-              "needs_progress", "advice"},
+             {"name", "kind", "match", "frame", "fold_case", "code", "signal", "victim", "weak",
+              "silent", "stopping", "before_training", "exceptions", "certain", "retries",
+              "repeat_ends", "needs_progress", "advice"},
              "a rule");
   WrittenRule written;
   CauseRule& rule = written.rule;
@@ -100,16 +100,19 @@ WrittenRule read_rule(const YAML::Node& node) {
   rule.before_training = flag("before_training", false);
   rule.exceptions = flag("exceptions", false);
   rule.certain = flag("certain", true);
-  if (node["match"]) {
-    for (const YAML::Node& item : items_of(node["match"])) {
-      rule.match.push_back(value_of<std::string>(item, "match", "text or a list of texts"));
+  const auto read_patterns = [&](const char* key, std::vector<std::string>& patterns) {
+    if (!node[key]) return;
+    for (const YAML::Node& item : items_of(node[key])) {
+      patterns.push_back(value_of<std::string>(item, key, "text or a list of texts"));
       PatternSet probe;
-      if (!probe.add(rule.match.back(), rule.fold_case, 0))
+      if (!probe.add(patterns.back(), rule.fold_case, 0))
         bad(item, fmt::format("rule '{}': '{}' matches nearly every line; give it three letters "
                               "between wildcards",
-                              rule.name, rule.match.back()));
+                              rule.name, patterns.back()));
     }
-  }
+  };
+  read_patterns("match", rule.match);
+  read_patterns("frame", rule.frame);
   if (node["code"])
     for (const YAML::Node& item : items_of(node["code"]))
       rule.codes.push_back(count_of(item, "code"));
@@ -121,8 +124,9 @@ WrittenRule read_rule(const YAML::Node& node) {
       rule.signals.push_back(*number);
     }
   }
-  if (rule.match.empty() && rule.codes.empty() && rule.signals.empty() && !rule.exceptions)
-    bad(node, fmt::format("rule '{}' needs match, code, signal or exceptions", rule.name));
+  if (rule.match.empty() && rule.frame.empty() && rule.codes.empty() && rule.signals.empty() &&
+      !rule.exceptions)
+    bad(node, fmt::format("rule '{}' needs match, frame, code, signal or exceptions", rule.name));
   if (node["retries"]) written.retries = count_of(node["retries"], "retries");
   if (node["repeat_ends"]) written.repeat_ends = flag("repeat_ends", false);
   if (node["needs_progress"]) written.needs_progress = flag("needs_progress", false);
@@ -192,6 +196,7 @@ struct CauseRules::Table {
   Written written;
   std::vector<CauseRule> rules;
   PatternSet patterns;
+  PatternSet frame_patterns;
 
   explicit Table(Written from) : written(std::move(from)) {
     for (const WrittenRule& source : written.rules) {
@@ -203,9 +208,12 @@ struct CauseRules::Table {
       if (source.needs_progress) rule.habit.needs_progress = *source.needs_progress;
       for (const std::string& pattern : rule.match)
         patterns.add(pattern, rule.fold_case, rules.size());
+      for (const std::string& pattern : rule.frame)
+        frame_patterns.add(pattern, rule.fold_case, rules.size());
       rules.push_back(std::move(rule));
     }
     patterns.compile();
+    frame_patterns.compile();
   }
 };
 
@@ -252,6 +260,9 @@ const RetryHabit& CauseRules::habit(CauseKind kind) const {
 }
 const PatternSet& CauseRules::patterns() const {
   return table().patterns;
+}
+const PatternSet& CauseRules::frame_patterns() const {
+  return table().frame_patterns;
 }
 
 }  // namespace megalaunch

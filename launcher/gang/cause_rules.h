@@ -50,6 +50,8 @@ struct CauseRule {
   std::string name;
   CauseKind kind = CauseKind::kUnknown;
   std::vector<std::string> match;  ///< patterns, see PatternSet
+  std::vector<std::string> frame;  ///< patterns of which one must be in a frame of the traceback
+                                   ///< above; alone, any exception behind such a frame matches
   bool fold_case = false;          ///< the patterns ignore ASCII case
   std::vector<int> codes;
   std::vector<int> signals;
@@ -88,8 +90,10 @@ class CauseRules {
 
   const std::vector<CauseRule>& rules() const;
   const RetryHabit& habit(CauseKind kind) const;
-  /// The patterns of all rules; an id is the rule's index in rules().
+  /// The patterns of all rules for lines, and those for frames of tracebacks; an id is the rule's
+  /// index in rules().
   const PatternSet& patterns() const;
+  const PatternSet& frame_patterns() const;
 
  private:
   struct Table;

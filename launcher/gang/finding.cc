@@ -7,6 +7,7 @@
 
 #include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
+#include "launcher/gang/tracebacks.h"
 
 namespace megalaunch {
 namespace {
@@ -22,14 +23,23 @@ struct Match {
   bool before_progress = false;
   bool weak = false;
   bool victim = false;
+  bool remark = false;  ///< a mere line before an exception that says more
   bool stopping = false;
   size_t rule = 0;
   size_t index = 0;  ///< of the line
+  bool raised = false;
 
   auto strength() const {
-    return std::tie(hint, before_progress, weak, victim, stopping, rule, index);
+    return std::tie(hint, before_progress, weak, victim, remark, stopping, rule, index);
   }
 };
+
+/// Kinds whose words programs also write into lines that end nobody: "permission denied" of an
+/// optional file, a server that was asked again.
+bool is_chatty(CauseKind kind) {
+  return kind == CauseKind::kConfig || kind == CauseKind::kData || kind == CauseKind::kNetwork ||
+         kind == CauseKind::kStore;
+}
 
 /// A warning or information that did not end anybody, such as torch's "[W socket.cpp ...]" while it
 /// still tries, or what NCCL goes without at its level INFO. NCCL's warnings are kept: it says no
@@ -69,51 +79,6 @@ std::string_view matched_part(std::string_view text) {
   return text;
 }
 
-size_t indentation(std::string_view text) {
-  return std::min(text.find_first_not_of(' '), text.size());
-}
-
-/// Follows a log line by line through its Python tracebacks.
-class Tracebacks {
- public:
-  enum class Part {
-    kOutside,
-    kQuoted,     ///< from the program's source: code, not a message ("raise RuntimeError('CUDA out
-                 ///< of memory')" is in the source whatever was raised)
-    kException,  ///< what was raised
-  };
-
-  Part read(std::string_view text) {
-    if (text.starts_with("Exception ignored in")) ignored_ = true;
-    const Part part = read_line(text);
-    // Python goes on: what a finalizer raised ends nobody.
-    if (part == Part::kException && std::exchange(ignored_, false)) return Part::kQuoted;
-    return part;
-  }
-
- private:
-  Part read_line(std::string_view text) {
-    if (is_boxed(text)) return Part::kQuoted;
-    const size_t indent = indentation(text);
-    if (text.substr(indent).starts_with("File \"") && text.find("\", line ") != text.npos) {
-      frame_ = indent;
-      behind_frame_ = true;
-      return Part::kQuoted;
-    }
-    // Some collectors strip the indentation: then the one line behind the frame's is code.
-    const bool first = std::exchange(behind_frame_, false);
-    const bool in_frames = frame_ != kNone;
-    if (in_frames && (indent > frame_ || (first && !is_exception(text)))) return Part::kQuoted;
-    frame_ = kNone;
-    return is_exception(text, in_frames) ? Part::kException : Part::kOutside;
-  }
-
-  static constexpr size_t kNone = std::string_view::npos;
-  size_t frame_ = kNone;  ///< indentation of the last frame's "File ..." line
-  bool behind_frame_ = false;
-  bool ignored_ = false;  ///< the next exception is one that Python ignores
-};
-
 bool contains(const std::vector<int>& values, int value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
@@ -147,6 +112,20 @@ const CauseRule* rule_of_exceptions(bool trained, const CauseRules& rules) {
   return nullptr;
 }
 
+/// Of the rules in `ids`, drops those that ask for a frame that is not there, and adds those that
+/// ask for nothing but a frame that is.
+void keep_in_frames(const std::vector<std::string_view>& frames, const CauseRules& rules,
+                    std::vector<size_t>& ids) {
+  std::vector<size_t> framed;
+  for (const std::string_view frame : frames) rules.frame_patterns().match(frame, framed);
+  std::erase_if(ids, [&](size_t id) {
+    return !rules.rules()[id].frame.empty() &&
+           std::find(framed.begin(), framed.end(), id) == framed.end();
+  });
+  for (const size_t id : framed)
+    if (rules.rules()[id].match.empty()) ids.push_back(id);
+}
+
 Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
   Finding finding = find_cause(split_log(text), rules);
   if (finding.line != 0) finding.source = source;
@@ -176,6 +155,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::optional<size_t> first_own_exception;
   std::vector<Match> matches;
   std::vector<size_t> ids;
+  const std::vector<std::string_view> no_frames;
   Tracebacks tracebacks;
   for (size_t i = 0; i < lines.size(); ++i) {
     const std::string_view text = lines[i].text;
@@ -188,11 +168,19 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
     if (!logged.empty()) rules.patterns().match(logged, ids);
     // What one line says is what the earliest rule reads in it: later ones read it with looser
     // words.
+    const bool raised = part == Tracebacks::Part::kException;
+    keep_in_frames(raised ? tracebacks.frames() : no_frames, rules, ids);
     if (!ids.empty()) {
       const size_t id = *std::min_element(ids.begin(), ids.end());
       ids.assign(1, id);
       const CauseRule& rule = rules.rules()[id];
-      matches.push_back({is_hint(rule), false, rule.weak, rule.victim, rule.stopping, id, i});
+      matches.push_back({.hint = is_hint(rule),
+                         .weak = rule.weak,
+                         .victim = rule.victim,
+                         .stopping = rule.stopping,
+                         .rule = id,
+                         .index = i,
+                         .raised = raised || !logged.empty()});
     }
     if (is_progress(text)) {
       last_progress = i;
@@ -221,7 +209,23 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
                   [&](const Match& match) { return rules.rules()[match.rule].before_training; });
   for (Match& match : matches)
     match.before_progress = last_progress && match.index < *last_progress;
+  // What a mere line says before an exception that is a cause itself was survived.
+  const auto last_raised = std::find_if(matches.rbegin(), matches.rend(), [](const Match& match) {
+    return match.raised && !match.hint && !match.weak && !match.victim && !match.stopping;
+  });
+  if (last_raised != matches.rend())
+    for (Match& match : matches)
+      match.remark = !match.raised && match.index < last_raised->index &&
+                     is_chatty(rules.rules()[match.rule].kind);
   std::erase_if(matches, [](const Match& match) { return match.weak && match.before_progress; });
+  // What a launcher stops behind its report of a failure, it stops because of that.
+  const auto reported = std::find_if(matches.begin(), matches.end(), [&](const Match& match) {
+    return match.hint && !rules.rules()[match.rule].stopping;
+  });
+  if (reported != matches.end())
+    std::erase_if(matches, [index = reported->index](const Match& match) {
+      return match.stopping && match.victim && match.index > index;
+    });
   const auto best =
       std::min_element(matches.begin(), matches.end(),
                        [](const Match& a, const Match& b) { return a.strength() < b.strength(); });
@@ -238,10 +242,14 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   if (best != matches.end() && !unknown_later && !unknown_first) {
     apply(rules.rules()[best->rule], finding);
     deciding = best->index;
+    for (const Match& match : matches)
+      if (!finding.rank && match.rule == best->rule && !match.before_progress)
+        finding.rank = rank_named_in(lines[match.index].text);
   } else if (last_exception) {
     if (const CauseRule* rule = rule_of_exceptions(last_progress.has_value(), rules))
       apply(*rule, finding);
     deciding = unknown_first ? first_own_exception : last_exception;
+    finding.rank = rank_named_in(lines[*deciding].text);
   }
   if (deciding) {
     finding.source = Finding::Source::kStderr;

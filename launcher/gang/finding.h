@@ -25,7 +25,9 @@ struct Finding {
   size_t line = 0;   ///< number of the deciding line in its source, from 1; 0: no line
   std::string text;  ///< that line
   std::vector<std::string> lines;  ///< the lines that matter: a Python traceback in full
-  bool made_progress = false;      ///< the log shows training iterations
+  std::optional<int> rank;  ///< the rank that this line, or another one of the same rule, speaks of
+                            ///< as its own
+  bool made_progress = false;  ///< the log shows training iterations
   bool raised = false;  ///< an exception of its own is in it, behind the last training iteration
 };
 

@@ -175,16 +175,28 @@ LoggedRank* rank_of(const TorchrunFailure& failure, std::vector<LoggedRank>& ran
 void merge_report(const std::vector<TorchrunFailure>& report, const fs::path& path,
                   WallTime written, const CauseRules& rules, const std::vector<LineLabel>& labels,
                   std::vector<LoggedRank>& ranks) {
-  // Without prefixes the one text is that of the rank that torchrun blames, unless its end says
-  // more than the text.
-  const bool one_text = labels.size() == 1 && labels[0].empty();
+  // Text without prefixes is that of the rank that torchrun blames, unless its end or a text with
+  // a prefix says more.
+  const size_t texts = ranks.size();
+  size_t unlabelled = texts;
+  for (size_t i = 0; i < texts; ++i)
+    if (labels[i].empty() && !silent(ranks[i])) unlabelled = i;
+  for (size_t i = 0; i < texts; ++i)
+    if (unlabelled < texts && i != unlabelled && !silent(ranks[i]) &&
+        !stronger(ranks[unlabelled].finding, ranks[i].finding, rules))
+      unlabelled = texts;
   for (const TorchrunFailure& failure : report) {
     LoggedRank by_end = rank_without_text(failure, path, written, rules);
     const bool says_nothing = by_end.finding.source == Finding::Source::kNone;
     LoggedRank* rank = rank_of(failure, ranks, labels);
-    if (rank == nullptr && one_text && failure.root_cause && !silent(ranks[0]) &&
-        !stronger(by_end.finding, ranks[0].finding, rules))
-      rank = &ranks[0];
+    if ((rank == nullptr || silent(*rank)) && failure.root_cause && unlabelled < texts &&
+        !stronger(by_end.finding, ranks[unlabelled].finding, rules)) {
+      rank = &ranks[unlabelled];
+      if (failure.local_rank && !rank->rank_known) {
+        rank->evidence.rank = *failure.local_rank;
+        rank->rank_known = true;
+      }
+    }
     if (rank != nullptr) {
       apply_failure(failure, *rank);
       if (!failure.stopped_by_torchrun() && !says_nothing &&
@@ -222,8 +234,8 @@ std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& pat
     rank.evidence.local_rank = label.local_rank.value_or(0);
     rank.evidence.host = label.node;
     rank.rank_known = label.rank || label.local_rank;
-    if (const auto named = rank_named_in(rank.finding.text); named && !rank.rank_known) {
-      rank.evidence.rank = *named;
+    if (rank.finding.rank && !rank.rank_known) {
+      rank.evidence.rank = *rank.finding.rank;
       rank.rank_known = true;
     }
     rank.evidence.ended_at = written + std::chrono::microseconds(rank.finding.line);

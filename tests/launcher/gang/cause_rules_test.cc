@@ -68,7 +68,7 @@ TEST(CauseRules, MistakesAreNamedWithTheirPlace) {
               HasSubstr("no signal 'SIGNONE'"));
   EXPECT_THAT(error_of("rules: [{name: a, kind: data, match: 'x*'}]"),
               HasSubstr("matches nearly every line"));
-  EXPECT_THAT(error_of("rules: [{name: a, kind: data}]"), HasSubstr("needs match, code, signal"));
+  EXPECT_THAT(error_of("rules: [{name: a, kind: data}]"), HasSubstr("needs match, frame, code, signal"));
   EXPECT_THAT(error_of("kinds: {data: {retries: many}}"),
               HasSubstr("'retries' must be a whole number"));
   EXPECT_THAT(error_of("rules: [{name: a"), HasSubstr("t.yaml:1:"));

@@ -1,0 +1,56 @@
+#include "launcher/gang/tracebacks.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "launcher/gang/log_lines.h"
+
+namespace megalaunch {
+namespace {
+
+bool is_frame(std::string_view text) {
+  return text.starts_with("File \"") && text.find("\", line ") != text.npos;
+}
+
+/// rich's "│ /x/y.py:7 in f": what is in the box, where it names a place.
+bool is_boxed_frame(std::string_view text) {
+  return text.find(".py:") != text.npos && text.find(" in ") != text.npos;
+}
+
+}  // namespace
+
+Tracebacks::Part Tracebacks::read(std::string_view text) {
+  if (text.starts_with("Exception ignored in")) ignored_ = true;
+  const Part part = read_line(text);
+  if (part == Part::kException) complete_ = true;
+  // Python goes on: what a finalizer raised ends nobody.
+  if (part == Part::kException && std::exchange(ignored_, false)) return Part::kQuoted;
+  return part;
+}
+
+Tracebacks::Part Tracebacks::read_line(std::string_view text) {
+  const size_t indent = std::min(text.find_first_not_of(' '), text.size());
+  const bool boxed = is_boxed(text);
+  const bool frame = is_frame(text.substr(indent));
+  if (frame || boxed || text.find("Traceback (most recent call last)") != text.npos)
+    if (std::exchange(complete_, false)) frames_.clear();
+  if ((frame || (boxed && is_boxed_frame(text))) && frames_.size() < kMaxFrames)
+    frames_.push_back(text);
+  if (boxed) return Part::kQuoted;
+  if (frame) {
+    frame_ = indent;
+    behind_frame_ = true;
+    return Part::kQuoted;
+  }
+  // Some collectors strip the indentation: then the one line behind the frame's is code.
+  const bool first = std::exchange(behind_frame_, false);
+  const bool in_frames = frame_ != kNone;
+  if (in_frames && (indent > frame_ || (first && !is_exception(text)))) return Part::kQuoted;
+  frame_ = kNone;
+  if (!is_exception(text, in_frames)) return Part::kOutside;
+  // An exception without frames of its own, such as one in a launcher's report.
+  if (complete_) frames_.clear();
+  return Part::kException;
+}
+
+}  // namespace megalaunch
