@@ -7,6 +7,7 @@
 
 #include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
+#include "launcher/gang/scan.h"
 #include "launcher/gang/tracebacks.h"
 
 namespace megalaunch {
@@ -126,6 +127,18 @@ void keep_in_frames(const std::vector<std::string_view>& frames, const CauseRule
     if (rules.rules()[id].match.empty()) ids.push_back(id);
 }
 
+/// torch.multiprocessing.spawn says above a traceback whose it is: "-- Process 1 terminated with
+/// the following error:".
+std::optional<int> rank_spawned(const std::vector<LogLine>& lines, size_t index) {
+  constexpr size_t kReach = 200;
+  for (size_t back = index; back > 0 && index - back < kReach; --back) {
+    std::string_view text = lines[back - 1].text;
+    if (!scan::take(text, "-- Process ")) continue;
+    return scan::take_number(text);
+  }
+  return std::nullopt;
+}
+
 Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
   Finding finding = find_cause(split_log(text), rules);
   if (finding.line != 0) finding.source = source;
@@ -157,19 +170,8 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   std::vector<size_t> ids;
   const std::vector<std::string_view> no_frames;
   Tracebacks tracebacks;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    const std::string_view text = lines[i].text;
-    const auto part = tracebacks.read(text);
-    if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
-    ids.clear();
-    rules.patterns().match(matched_part(text), ids);
-    const std::string_view logged =
-        part == Tracebacks::Part::kOutside ? logged_exception(text) : std::string_view{};
-    if (!logged.empty()) rules.patterns().match(logged, ids);
-    // What one line says is what the earliest rule reads in it: later ones read it with looser
-    // words.
-    const bool raised = part == Tracebacks::Part::kException;
-    keep_in_frames(raised ? tracebacks.frames() : no_frames, rules, ids);
+  // What one line says is what the earliest rule reads in it: later ones read it with looser words.
+  const auto hear = [&](size_t index, bool raised) {
     if (!ids.empty()) {
       const size_t id = *std::min_element(ids.begin(), ids.end());
       ids.assign(1, id);
@@ -179,22 +181,39 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
                          .victim = rule.victim,
                          .stopping = rule.stopping,
                          .rule = id,
-                         .index = i,
-                         .raised = raised || !logged.empty()});
+                         .index = index,
+                         .raised = raised});
     }
-    if (is_progress(text)) {
-      last_progress = i;
-      first_own_exception.reset();
-    }
-    if (part != Tracebacks::Part::kException && logged.empty()) continue;
     // A launcher's exception about another process explains nothing.
-    if (!ids.empty() && is_hint(rules.rules()[ids[0]])) continue;
-    last_exception = i;
+    if (!raised || (!ids.empty() && is_hint(rules.rules()[ids[0]]))) return;
+    last_exception = index;
     const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
       const CauseRule& rule = rules.rules()[id];
       return rule.victim || rule.silent || rule.stopping;
     });
-    if (!symptom && !first_own_exception) first_own_exception = i;
+    if (!symptom && !first_own_exception) first_own_exception = index;
+  };
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const std::string_view text = lines[i].text;
+    const auto part = tracebacks.read(text);
+    if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
+    if (is_progress(text)) {
+      last_progress = i;
+      first_own_exception.reset();
+    }
+    ids.clear();
+    rules.patterns().match(matched_part(text), ids);
+    const bool raised = part == Tracebacks::Part::kException;
+    const std::string_view logged = raised ? std::string_view{} : logged_exception(text);
+    if (!logged.empty()) rules.patterns().match(logged, ids);
+    keep_in_frames(raised ? tracebacks.frames() : no_frames, rules, ids);
+    hear(i, raised || !logged.empty());
+  }
+  if (const auto raised = tracebacks.cut_off()) {
+    ids.clear();
+    rules.patterns().match(*raised, ids);
+    keep_in_frames(tracebacks.frames(), rules, ids);
+    hear(lines.size() - 1, true);
   }
   Finding finding;
   finding.made_progress = last_progress.has_value();
@@ -251,6 +270,7 @@ Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
     deciding = unknown_first ? first_own_exception : last_exception;
     finding.rank = rank_named_in(lines[*deciding].text);
   }
+  if (deciding && !finding.rank) finding.rank = rank_spawned(lines, *deciding);
   if (deciding) {
     finding.source = Finding::Source::kStderr;
     finding.line = lines[*deciding].number;

@@ -297,8 +297,9 @@ std::optional<int> rank_named_in(std::string_view text) {
   struct Form {
     std::string_view before, after;
   };
-  for (const Form& form : {Form{"[Rank ", "] "}, Form{"Rank ", ": found"}, Form{"Rank ", ", node "},
-                           Form{"on rank ", " at iteration"}}) {
+  for (const Form& form :
+       {Form{"[Rank ", "] "}, Form{"Rank ", ": found"}, Form{"Rank ", ", node "},
+        Form{"on rank ", " at iteration"}, Form{"process ", " terminated with "}}) {
     const size_t at = text.find(form.before);
     if (at == text.npos) continue;
     std::string_view rest = text.substr(at + form.before.size());

@@ -4,12 +4,25 @@
 #include <utility>
 
 #include "launcher/gang/log_lines.h"
+#include "launcher/gang/scan.h"
 
 namespace megalaunch {
 namespace {
 
 bool is_frame(std::string_view text) {
   return text.starts_with("File \"") && text.find("\", line ") != text.npos;
+}
+
+/// A frame that does not tell of the program's own failure: a launcher's, which tells of a rank
+/// elsewhere, and those of faulthandler ("line 7 in f") and of native code.
+bool is_foreign(std::string_view frame) {
+  if (frame.find(", in ") == frame.npos || frame.find("<unknown>") != frame.npos) return true;
+  for (const std::string_view place :
+       {"torch/distributed/run.py", "torch/distributed/launch", "torch/distributed/elastic/",
+        "bin/torchrun", "accelerate/commands/", "bin/accelerate", "deepspeed/launcher/",
+        "bin/deepspeed", "subprocess.py", "torch/multiprocessing/spawn.py"})
+    if (frame.find(place) != frame.npos) return true;
+  return false;
 }
 
 /// rich's "│ /x/y.py:7 in f": what is in the box, where it names a place.
@@ -19,7 +32,20 @@ bool is_boxed_frame(std::string_view text) {
 
 }  // namespace
 
+std::optional<std::string_view> Tracebacks::cut_off() const {
+  if (frame_ == kNone || complete_ || ignored_ || frames_.empty() ||
+      std::any_of(frames_.begin(), frames_.end(), is_foreign) ||
+      frames_.back().find("/runpy.py\"") != std::string_view::npos)
+    return std::nullopt;
+  std::string_view raised = last_;
+  scan::take_blanks(raised);
+  if (!scan::take(raised, "raise ")) return std::string_view();
+  raised = raised.substr(0, raised.find_first_of("( "));
+  return is_exception(raised) ? raised : std::string_view();
+}
+
 Tracebacks::Part Tracebacks::read(std::string_view text) {
+  last_ = text;
   if (text.starts_with("Exception ignored in")) ignored_ = true;
   const Part part = read_line(text);
   if (part == Part::kException) complete_ = true;

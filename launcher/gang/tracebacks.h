@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -23,12 +24,17 @@ class Tracebacks {
   /// rich's "/x.py:7 in f"), the outermost first. They point into the log.
   const std::vector<std::string_view>& frames() const { return frames_; }
 
+  /// The log has ended within a traceback of the program's own. Gives the name of what its last
+  /// line raises ("AttributeError" of "raise AttributeError"); empty: not known.
+  std::optional<std::string_view> cut_off() const;
+
  private:
   Part read_line(std::string_view text);
 
   static constexpr size_t kNone = std::string_view::npos;
   static constexpr size_t kMaxFrames = 256;
   std::vector<std::string_view> frames_;
+  std::string_view last_;  ///< the last line read
   bool complete_ = false;  ///< the frames' exception has been read
   size_t frame_ = kNone;   ///< indentation of the last frame's "File ..." line
   bool behind_frame_ = false;
