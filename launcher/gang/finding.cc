@@ -113,20 +113,6 @@ const CauseRule* rule_of_exceptions(bool trained, const CauseRules& rules) {
   return nullptr;
 }
 
-/// Of the rules in `ids`, drops those that ask for a frame that is not there, and adds those that
-/// ask for nothing but a frame that is.
-void keep_in_frames(const std::vector<std::string_view>& frames, const CauseRules& rules,
-                    std::vector<size_t>& ids) {
-  std::vector<size_t> framed;
-  for (const std::string_view frame : frames) rules.frame_patterns().match(frame, framed);
-  std::erase_if(ids, [&](size_t id) {
-    return !rules.rules()[id].frame.empty() &&
-           std::find(framed.begin(), framed.end(), id) == framed.end();
-  });
-  for (const size_t id : framed)
-    if (rules.rules()[id].match.empty()) ids.push_back(id);
-}
-
 /// torch.multiprocessing.spawn says above a traceback whose it is: "-- Process 1 terminated with
 /// the following error:".
 std::optional<int> rank_spawned(const std::vector<LogLine>& lines, size_t index) {
@@ -142,6 +128,158 @@ std::optional<int> rank_spawned(const std::vector<LogLine>& lines, size_t index)
 Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
   Finding finding = find_cause(split_log(text), rules);
   if (finding.line != 0) finding.source = source;
+  return finding;
+}
+
+/// What the lines of one rank say, rule by rule.
+class Hearing {
+ public:
+  Hearing(const std::vector<LogLine>& lines, const CauseRules& rules)
+      : lines_(lines), rules_(rules) {
+    read();
+    weigh();
+  }
+  Finding finding() const;
+
+ private:
+  void read();
+  void weigh();
+  std::vector<size_t> ids_of(std::string_view text, std::string_view logged,
+                             const std::vector<std::string_view>& frames) const;
+  void hear(const std::vector<size_t>& ids, size_t index, bool raised);
+  const CauseRule& rule(const Match& match) const { return rules_.rules()[match.rule]; }
+
+  const std::vector<LogLine>& lines_;
+  const CauseRules& rules_;
+  std::vector<Match> matches_;
+  std::optional<size_t> last_progress_;
+  std::optional<size_t> last_exception_;
+  /// Behind the last progress, and neither a symptom nor the echo of a crash.
+  std::optional<size_t> first_own_exception_;
+};
+
+/// The rules that know the line, or what a logger wrote into it. Those that ask for a frame count
+/// only where there is one, and those that ask for nothing else count then.
+std::vector<size_t> Hearing::ids_of(std::string_view text, std::string_view logged,
+                                    const std::vector<std::string_view>& frames) const {
+  std::vector<size_t> ids;
+  rules_.patterns().match(text, ids);
+  if (!logged.empty()) rules_.patterns().match(logged, ids);
+  std::vector<size_t> framed;
+  for (const std::string_view frame : frames) rules_.frame_patterns().match(frame, framed);
+  std::erase_if(ids, [&](size_t id) {
+    return !rules_.rules()[id].frame.empty() &&
+           std::find(framed.begin(), framed.end(), id) == framed.end();
+  });
+  for (const size_t id : framed)
+    if (rules_.rules()[id].match.empty()) ids.push_back(id);
+  return ids;
+}
+
+/// What one line says is what the earliest rule reads in it: later ones read it with looser words.
+void Hearing::hear(const std::vector<size_t>& ids, size_t index, bool raised) {
+  const CauseRule* rule = nullptr;
+  if (!ids.empty()) {
+    const size_t id = *std::min_element(ids.begin(), ids.end());
+    rule = &rules_.rules()[id];
+    matches_.push_back({.hint = is_hint(*rule),
+                        .weak = rule->weak,
+                        .victim = rule->victim,
+                        .stopping = rule->stopping,
+                        .rule = id,
+                        .index = index,
+                        .raised = raised});
+  }
+  // A launcher's exception about another process explains nothing.
+  if (!raised || (rule != nullptr && is_hint(*rule))) return;
+  last_exception_ = index;
+  const bool symptom = rule != nullptr && (rule->victim || rule->silent || rule->stopping);
+  if (!symptom && !first_own_exception_) first_own_exception_ = index;
+}
+
+void Hearing::read() {
+  Tracebacks tracebacks;
+  for (size_t i = 0; i < lines_.size(); ++i) {
+    const std::string_view text = lines_[i].text;
+    const auto part = tracebacks.read(text);
+    if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
+    if (is_progress(text)) {
+      last_progress_ = i;
+      first_own_exception_.reset();
+    }
+    const bool raised = part == Tracebacks::Part::kException;
+    const std::string_view logged = raised ? std::string_view{} : logged_exception(text);
+    const std::vector<std::string_view> none;
+    hear(ids_of(matched_part(text), logged, raised ? tracebacks.frames() : none), i,
+         raised || !logged.empty());
+  }
+  if (const auto raised = tracebacks.cut_off())
+    hear(ids_of(*raised, {}, tracebacks.frames()), lines_.size() - 1, true);
+}
+
+/// Which matches count at all, and which of them less.
+void Hearing::weigh() {
+  const auto drop = [&](auto&& what) { std::erase_if(matches_, what); };
+  for (Match& match : matches_)
+    match.before_progress = last_progress_ && match.index < *last_progress_;
+  drop([&](const Match& match) {
+    return (last_progress_ && rule(match).before_training) || (match.weak && match.before_progress);
+  });
+  // A crash may be the exception's tear-down, and a launcher stops what it has seen fail.
+  if (first_own_exception_)
+    drop([&](const Match& match) { return match.stopping || rule(match).silent; });
+  // What it stops behind its report of a failure, it stops because of that.
+  const auto reported =
+      std::find_if(matches_.begin(), matches_.end(), [](const Match& match) { return match.hint; });
+  if (reported != matches_.end())
+    drop([index = reported->index](const Match& match) {
+      return match.stopping && match.victim && match.index > index;
+    });
+  // What a mere line says before an exception that is a cause itself was survived.
+  const auto cause = std::find_if(matches_.rbegin(), matches_.rend(), [](const Match& match) {
+    return match.raised && !match.hint && !match.weak && !match.victim && !match.stopping;
+  });
+  if (cause == matches_.rend()) return;
+  for (Match& match : matches_)
+    match.remark = !match.raised && match.index < cause->index && is_chatty(rule(match).kind);
+}
+
+Finding Hearing::finding() const {
+  Finding finding;
+  finding.made_progress = last_progress_.has_value();
+  finding.raised = first_own_exception_.has_value();
+  const auto best =
+      std::min_element(matches_.begin(), matches_.end(),
+                       [](const Match& a, const Match& b) { return a.strength() < b.strength(); });
+  const bool matched = best != matches_.end();
+  // An exception that nothing knows, behind the progress that a match lies before, is the better
+  // witness.
+  const bool unknown_later = matched && ((best->before_progress && finding.raised) ||
+                                         (best->hint && last_exception_.has_value()));
+  // So is one of its own before all symptoms: what comes down behind it breaks its connections.
+  const bool unknown_first = matched && best->victim && finding.raised &&
+                             std::all_of(matches_.begin(), matches_.end(), [&](const auto& match) {
+                               return match.before_progress || match.index > *first_own_exception_;
+                             });
+  std::optional<size_t> deciding;
+  if (matched && !unknown_later && !unknown_first) {
+    apply(rule(*best), finding);
+    deciding = best->index;
+    for (const Match& match : matches_)
+      if (!finding.rank && match.rule == best->rule && !match.before_progress)
+        finding.rank = rank_named_in(lines_[match.index].text);
+  } else if (last_exception_) {
+    if (const CauseRule* rule = rule_of_exceptions(last_progress_.has_value(), rules_))
+      apply(*rule, finding);
+    deciding = unknown_first ? first_own_exception_ : last_exception_;
+    finding.rank = rank_named_in(lines_[*deciding].text);
+  }
+  if (!deciding) return finding;
+  if (!finding.rank) finding.rank = rank_spawned(lines_, *deciding);
+  finding.source = Finding::Source::kStderr;
+  finding.line = lines_[*deciding].number;
+  finding.text = std::string(lines_[*deciding].text.substr(0, PatternSet::kMaxLine));
+  finding.lines = lines_that_matter(lines_, *deciding);
   return finding;
 }
 
@@ -162,122 +300,7 @@ bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
 }
 
 Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
-  std::optional<size_t> last_progress;
-  std::optional<size_t> last_exception;
-  // Behind the last progress, and neither a symptom nor the echo of a crash.
-  std::optional<size_t> first_own_exception;
-  std::vector<Match> matches;
-  std::vector<size_t> ids;
-  const std::vector<std::string_view> no_frames;
-  Tracebacks tracebacks;
-  // What one line says is what the earliest rule reads in it: later ones read it with looser words.
-  const auto hear = [&](size_t index, bool raised) {
-    if (!ids.empty()) {
-      const size_t id = *std::min_element(ids.begin(), ids.end());
-      ids.assign(1, id);
-      const CauseRule& rule = rules.rules()[id];
-      matches.push_back({.hint = is_hint(rule),
-                         .weak = rule.weak,
-                         .victim = rule.victim,
-                         .stopping = rule.stopping,
-                         .rule = id,
-                         .index = index,
-                         .raised = raised});
-    }
-    // A launcher's exception about another process explains nothing.
-    if (!raised || (!ids.empty() && is_hint(rules.rules()[ids[0]]))) return;
-    last_exception = index;
-    const bool symptom = std::any_of(ids.begin(), ids.end(), [&](size_t id) {
-      const CauseRule& rule = rules.rules()[id];
-      return rule.victim || rule.silent || rule.stopping;
-    });
-    if (!symptom && !first_own_exception) first_own_exception = index;
-  };
-  for (size_t i = 0; i < lines.size(); ++i) {
-    const std::string_view text = lines[i].text;
-    const auto part = tracebacks.read(text);
-    if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
-    if (is_progress(text)) {
-      last_progress = i;
-      first_own_exception.reset();
-    }
-    ids.clear();
-    rules.patterns().match(matched_part(text), ids);
-    const bool raised = part == Tracebacks::Part::kException;
-    const std::string_view logged = raised ? std::string_view{} : logged_exception(text);
-    if (!logged.empty()) rules.patterns().match(logged, ids);
-    keep_in_frames(raised ? tracebacks.frames() : no_frames, rules, ids);
-    hear(i, raised || !logged.empty());
-  }
-  if (const auto raised = tracebacks.cut_off()) {
-    ids.clear();
-    rules.patterns().match(*raised, ids);
-    keep_in_frames(tracebacks.frames(), rules, ids);
-    hear(lines.size() - 1, true);
-  }
-  Finding finding;
-  finding.made_progress = last_progress.has_value();
-  finding.raised = first_own_exception.has_value();
-  // A crash may be the exception's tear-down, and a launcher stops what it has seen fail.
-  if (finding.raised)
-    std::erase_if(matches, [&](const Match& match) {
-      return match.stopping || rules.rules()[match.rule].silent;
-    });
-  if (last_progress)
-    std::erase_if(matches,
-                  [&](const Match& match) { return rules.rules()[match.rule].before_training; });
-  for (Match& match : matches)
-    match.before_progress = last_progress && match.index < *last_progress;
-  // What a mere line says before an exception that is a cause itself was survived.
-  const auto last_raised = std::find_if(matches.rbegin(), matches.rend(), [](const Match& match) {
-    return match.raised && !match.hint && !match.weak && !match.victim && !match.stopping;
-  });
-  if (last_raised != matches.rend())
-    for (Match& match : matches)
-      match.remark = !match.raised && match.index < last_raised->index &&
-                     is_chatty(rules.rules()[match.rule].kind);
-  std::erase_if(matches, [](const Match& match) { return match.weak && match.before_progress; });
-  // What a launcher stops behind its report of a failure, it stops because of that.
-  const auto reported = std::find_if(matches.begin(), matches.end(), [&](const Match& match) {
-    return match.hint && !rules.rules()[match.rule].stopping;
-  });
-  if (reported != matches.end())
-    std::erase_if(matches, [index = reported->index](const Match& match) {
-      return match.stopping && match.victim && match.index > index;
-    });
-  const auto best =
-      std::min_element(matches.begin(), matches.end(),
-                       [](const Match& a, const Match& b) { return a.strength() < b.strength(); });
-  std::optional<size_t> deciding;
-  // An exception that nothing knows, behind the progress that a match lies before, is the better
-  // witness.
-  const bool unknown_later = best != matches.end() && ((best->before_progress && finding.raised) ||
-                                                       (best->hint && last_exception.has_value()));
-  // So is one of its own before all symptoms: what comes down behind it breaks its connections.
-  const bool unknown_first = best != matches.end() && best->victim && finding.raised &&
-                             std::all_of(matches.begin(), matches.end(), [&](const Match& match) {
-                               return match.before_progress || match.index > *first_own_exception;
-                             });
-  if (best != matches.end() && !unknown_later && !unknown_first) {
-    apply(rules.rules()[best->rule], finding);
-    deciding = best->index;
-    for (const Match& match : matches)
-      if (!finding.rank && match.rule == best->rule && !match.before_progress)
-        finding.rank = rank_named_in(lines[match.index].text);
-  } else if (last_exception) {
-    if (const CauseRule* rule = rule_of_exceptions(last_progress.has_value(), rules))
-      apply(*rule, finding);
-    deciding = unknown_first ? first_own_exception : last_exception;
-    finding.rank = rank_named_in(lines[*deciding].text);
-  }
-  if (deciding && !finding.rank) finding.rank = rank_spawned(lines, *deciding);
-  if (deciding) {
-    finding.source = Finding::Source::kStderr;
-    finding.line = lines[*deciding].number;
-    finding.text = std::string(lines[*deciding].text.substr(0, PatternSet::kMaxLine));
-    finding.lines = lines_that_matter(lines, *deciding);
-  }
-  return finding;
+  return Hearing(lines, rules).finding();
 }
 
 Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
@@ -292,6 +315,9 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
   if (evidence.error_file) {
     const ErrorFile& file = *evidence.error_file;
     Finding finding = find_in_text(file.message, Finding::Source::kErrorFile, rules);
+    // The traceback's frames tell more than the message alone.
+    Finding traced = find_in_text(file.py_callstack, Finding::Source::kErrorFile, rules);
+    if (stronger(traced, finding, rules)) finding = std::move(traced);
     if (finding.line == 0 && !file.message.empty()) {
       finding.source = Finding::Source::kErrorFile;
       finding.line = 1;

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "env/unique_fd.h"
+#include "launcher/gang/json_lines.h"
 #include "launcher/gang/log_directory.h"
 #include "launcher/gang/log_lines.h"
 #include "launcher/gang/torchrun_report.h"
@@ -325,6 +326,7 @@ Status read_loose_file(const fs::path& path, const CauseRules& rules, Diagnosis&
   if (file->bytes_before > 0)
     diagnosis.notes.push_back(fmt::format("{}: the last {} MiB were read, {} MiB before them not",
                                           path.string(), kMaxLog >> 20, file->bytes_before >> 20));
+  if (auto text = unwrap_json_lines(file->text)) file->text = *std::move(text);
   auto found = read_log_text(file->text, path, written_at(path), rules);
   const auto named = rank_in_name(path);
   for (LoggedRank& rank : found) {
