@@ -13,6 +13,12 @@ bool is_frame(std::string_view text) {
   return text.starts_with("File \"") && text.find("\", line ") != text.npos;
 }
 
+/// "Fi", "File "/a/b": the beginning of a frame.
+bool is_begun_frame(std::string_view text) {
+  constexpr std::string_view kStart = "File \"";
+  return text.starts_with(kStart) || (text.size() >= 2 && kStart.starts_with(text));
+}
+
 /// A frame that does not tell of the program's own failure: a launcher's, which tells of a rank
 /// elsewhere, and those of faulthandler ("line 7 in f") and of native code.
 bool is_foreign(std::string_view frame) {
@@ -72,6 +78,8 @@ Tracebacks::Part Tracebacks::read_line(std::string_view text) {
   const bool first = std::exchange(behind_frame_, false);
   const bool in_frames = frame_ != kNone;
   if (in_frames && (indent > frame_ || (first && !is_exception(text)))) return Part::kQuoted;
+  // The log may have been cut within a frame's line.
+  if (in_frames && is_begun_frame(text.substr(indent))) return Part::kQuoted;
   frame_ = kNone;
   if (!is_exception(text, in_frames)) return Part::kOutside;
   // An exception without frames of its own, such as one in a launcher's report.

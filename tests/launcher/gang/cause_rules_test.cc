@@ -68,7 +68,11 @@ TEST(CauseRules, MistakesAreNamedWithTheirPlace) {
               HasSubstr("no signal 'SIGNONE'"));
   EXPECT_THAT(error_of("rules: [{name: a, kind: data, match: 'x*'}]"),
               HasSubstr("matches nearly every line"));
-  EXPECT_THAT(error_of("rules: [{name: a, kind: data}]"), HasSubstr("needs match, frame, code, signal"));
+  EXPECT_THAT(error_of("rules: [{name: a, kind: data, frame: 'x*'}]"),
+              HasSubstr("matches nearly every line"));
+  EXPECT_EQ(error_of("rules: [{name: a, kind: data, frame: [loader.py, in read]}]"), "");
+  EXPECT_THAT(error_of("rules: [{name: a, kind: data}]"),
+              HasSubstr("needs match, frame, code, signal"));
   EXPECT_THAT(error_of("kinds: {data: {retries: many}}"),
               HasSubstr("'retries' must be a whole number"));
   EXPECT_THAT(error_of("rules: [{name: a"), HasSubstr("t.yaml:1:"));

@@ -164,6 +164,39 @@ TEST(FinishedLogs, OneFileOfManyRanksIsTakenApartAndItsOrderIsTime) {
   EXPECT_EQ(evidence[*verdict.first].rank, 1);
 }
 
+TEST(FinishedLogs, TextWithoutAPrefixIsThatOfTheRankWhichTorchrunBlames) {
+  const TempDir dir;
+  const auto log = dir.path() / "log";
+  std::ofstream(log) << "[rank0]:[W1019 08:16:22.3 ProcessGroupNCCL.cpp:1477] Warning: leak\n"
+                     << "[rank1]:[W1019 08:16:22.3 ProcessGroupNCCL.cpp:1477] Warning: leak\n"
+                     << "pure virtual method called\n"
+                     << "E1019 api.py:874] failed (exitcode: -6) local_rank: 1 (pid: 3042) of "
+                        "binary: /usr/bin/python\n";
+  const Diagnosis diagnosis = diagnosis_of({log});
+  ASSERT_TRUE(diagnosis.verdict.first);
+  const LoggedRank& first = diagnosis.ranks[*diagnosis.verdict.first];
+  EXPECT_EQ(diagnosis.verdict.kind, CauseKind::kSignal);
+  EXPECT_EQ(first.finding.line, 3U);
+  EXPECT_TRUE(first.rank_known);
+  EXPECT_EQ(first.evidence.rank, 1);
+}
+
+TEST(FinishedLogs, AContainersJsonIsReadAsItsText) {
+  const TempDir dir;
+  const auto log = dir.path() / "log";
+  std::ofstream(log)
+      << R"({"log":"[rank3]: Traceback (most recent call last):\n","stream":"stderr"})" << '\n'
+      << R"({"log":"[rank3]:   File \"a.py\", line 1, in f\n","stream":"stderr"})" << '\n'
+      << R"({"log":"[rank3]: KeyError: 'lr'\n","stream":"stderr"})" << '\n';
+  const Diagnosis diagnosis = diagnosis_of({log});
+  ASSERT_TRUE(diagnosis.verdict.first);
+  const LoggedRank& first = diagnosis.ranks[*diagnosis.verdict.first];
+  EXPECT_EQ(diagnosis.verdict.kind, CauseKind::kConfig);
+  EXPECT_EQ(first.finding.line, 3U);
+  EXPECT_EQ(first.finding.text, "KeyError: 'lr'");
+  EXPECT_EQ(first.evidence.rank, 3);
+}
+
 TEST(FinishedLogs, LocalAndGlobalPrefixesOfOneRankBelongTogether) {
   const auto ranks = read_log_text(
       "[default4]:[rank20]: Traceback (most recent call "

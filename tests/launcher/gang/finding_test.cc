@@ -1,0 +1,122 @@
+#include "launcher/gang/finding.h"
+
+#include <gtest/gtest.h>
+
+#include "launcher/gang/evidence.h"
+#include "launcher/gang/log_lines.h"
+
+namespace megalaunch {
+namespace {
+
+Finding found_in(std::string_view log, const CauseRules& rules) {
+  return find_cause(split_log(log), rules);
+}
+
+std::string rule_in(std::string_view log, const CauseRules& rules) {
+  const Finding finding = found_in(log, rules);
+  return finding.rule == nullptr ? "" : finding.rule->name;
+}
+
+CauseRules table(std::string_view yaml) {
+  auto rules = CauseRules::parse(yaml, "t.yaml");
+  EXPECT_TRUE(rules) << rules.error().message;
+  return *std::move(rules);
+}
+
+TEST(Finding, ARuleWithAFrameSpeaksOnlyBehindSuchAFrame) {
+  const CauseRules rules = table(R"(
+rules:
+  - {name: reading, kind: data, match: ^KeyError, frame: "store/*.py* in read"}
+  - {name: compiler, kind: config, frame: /triton/}
+  - {name: else, kind: config, match: [^KeyError, TypeError]})");
+  EXPECT_EQ(rule_in("  File \"/store/a.py\", line 1, in read\n    x\nKeyError: 'x'\n", rules),
+            "reading");
+  EXPECT_EQ(rule_in("  File \"/store/a.py\", line 1, in write\n    x\nKeyError: 'x'\n", rules),
+            "else");
+  EXPECT_EQ(rule_in("KeyError: 'x'\n", rules), "else");
+  EXPECT_EQ(rule_in("  File \"/triton/a.py\", line 1, in f\n    x\nTypeError: y\n", rules),
+            "compiler")
+      << "without a pattern it speaks of any exception";
+  EXPECT_EQ(rule_in("TypeError in /triton/\n", rules), "else");
+}
+
+TEST(Finding, OfAnExceptionOnlyItsOwnTracebackCounts) {
+  const CauseRules rules = table(R"(
+rules:
+  - {name: reading, kind: data, match: Error, frame: reader.py}
+  - {name: else, kind: config, match: Error})");
+  EXPECT_EQ(rule_in("  File \"reader.py\", line 1, in f\n    x\nKeyboardInterrupt\n"
+                    "Traceback (most recent call last):\n  File \"b.py\", line 1, in f\n    x\n"
+                    "KeyError: 1\n",
+                    rules),
+            "else");
+}
+
+TEST(Finding, AMereLineYieldsToTheExceptionBehindIt) {
+  const CauseRules rules = CauseRules::built_in();
+  const std::string_view raised = "Traceback (most recent call last):\nKeyError: 'lr'\n";
+  const std::string before = "cache: Permission denied\nkey refused: 403 Forbidden\n";
+  EXPECT_EQ(rule_in(before, rules), "missing-file");
+  EXPECT_EQ(rule_in(before + std::string(raised), rules), "assertion");
+  EXPECT_EQ(
+      rule_in("NVRM: Xid (PCI:0000:3d:00): 79, GPU has fallen off the bus\n" + std::string(raised),
+              rules),
+      "gpu-hardware")
+      << "hardware does not fail in passing";
+}
+
+TEST(Finding, WhatALauncherKillsBehindItsReportIsNoCause) {
+  const CauseRules rules = CauseRules::built_in();
+  const std::string_view exited = "srun: error: n1: task 5: Exited with exit code 1\n";
+  const std::string_view killed = "srun: error: n1: tasks 3,7: Killed\n";
+  EXPECT_EQ(found_in(std::string(exited) + std::string(killed), rules).kind, CauseKind::kUnknown);
+  EXPECT_EQ(found_in(std::string(killed) + std::string(exited), rules).kind, CauseKind::kSignal);
+}
+
+TEST(Finding, ATracebackThatIsCutOffIsAnException) {
+  const CauseRules rules = CauseRules::built_in();
+  EXPECT_EQ(rule_in("  File \"a.py\", line 1, in f\n    raise AttributeError\n", rules),
+            "assertion");
+  EXPECT_EQ(rule_in("  File \"a.py\", line 1, in f\n    g(x,\n", rules), "program-error");
+  EXPECT_EQ(
+      rule_in("  File \"/x/torch/distributed/run.py\", line 7, in main\n    run(args)\n", rules),
+      "");
+}
+
+TEST(Finding, AnotherLineOfTheSameRuleMayNameTheRank) {
+  const CauseRules rules = CauseRules::built_in();
+  const Finding finding = found_in(
+      "Loss.cu:94: Assertion `input_val >= zero && input_val <= one` failed.\n"
+      "[E ProcessGroupNCCL.cpp:915] [Rank 1] NCCL watchdog thread terminated: CUDA error: "
+      "device-side assert triggered\n",
+      rules);
+  EXPECT_EQ(finding.line, 1U);
+  EXPECT_EQ(finding.rank, 1);
+}
+
+TEST(Finding, TheSpawnersHeadlineNamesTheRank) {
+  const CauseRules rules = CauseRules::built_in();
+  EXPECT_EQ(found_in("-- Process 3 terminated with the following error:\n"
+                     "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n"
+                     "KeyError: 'x'\n",
+                     rules)
+                .rank,
+            3);
+}
+
+TEST(Finding, TheTracebackInAnErrorFileTellsMoreThanItsMessage) {
+  const CauseRules rules = CauseRules::built_in();
+  Evidence evidence;
+  evidence.end = Exited{1};
+  evidence.error_file.emplace();
+  evidence.error_file->message = "RuntimeError: short read";
+  EXPECT_EQ(find_cause(evidence, rules).kind, CauseKind::kConfig);
+  evidence.error_file->py_callstack =
+      "Traceback (most recent call last):\n"
+      "  File \"/x/torch/utils/data/_utils/fetch.py\", line 49, in fetch\n"
+      "    data = self.dataset[i]\nRuntimeError: short read\n";
+  EXPECT_EQ(find_cause(evidence, rules).kind, CauseKind::kData);
+}
+
+}  // namespace
+}  // namespace megalaunch

@@ -1,0 +1,72 @@
+#include "launcher/gang/tracebacks.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace megalaunch {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using Part = Tracebacks::Part;
+
+/// Reads the lines; the last one's part.
+Part read(Tracebacks& tracebacks, const std::vector<std::string_view>& lines) {
+  Part part = Part::kOutside;
+  for (const std::string_view line : lines) part = tracebacks.read(line);
+  return part;
+}
+
+TEST(Tracebacks, TheFramesAboveAnExceptionAreItsOwnOnly) {
+  Tracebacks tracebacks;
+  EXPECT_EQ(read(tracebacks, {"Traceback (most recent call last):", "  File \"a.py\", line 1, in f",
+                              "    g()", "KeyError: 'x'"}),
+            Part::kException);
+  EXPECT_THAT(tracebacks.frames(), ElementsAre("  File \"a.py\", line 1, in f"));
+  EXPECT_EQ(read(tracebacks, {"", "During handling of the above exception, another one occurred:",
+                              "Traceback (most recent call last):", "  File \"b.py\", line 2, in h",
+                              "    raise E", "RuntimeError: y"}),
+            Part::kException);
+  EXPECT_THAT(tracebacks.frames(), ElementsAre("  File \"b.py\", line 2, in h"));
+  EXPECT_EQ(read(tracebacks, {"RuntimeError: without frames"}), Part::kException);
+  EXPECT_THAT(tracebacks.frames(), IsEmpty());
+}
+
+TEST(Tracebacks, RichsBoxHoldsFramesToo) {
+  Tracebacks tracebacks;
+  EXPECT_EQ(read(tracebacks, {"╭─── Traceback (most recent call last) ───╮",
+                              "│ /x/torch/utils/data/_utils/fetch.py:49 in fetch │",
+                              "│ ❱  49 │   data = self.dataset[i] │", "╰──────╯", "KeyError: 'x'"}),
+            Part::kException);
+  EXPECT_THAT(tracebacks.frames(),
+              ElementsAre("│ /x/torch/utils/data/_utils/fetch.py:49 in fetch │"));
+}
+
+TEST(Tracebacks, OneThatTheLogCutsOffNamesWhatItsLastLineRaises) {
+  const std::vector<std::string_view> start{"  File \"a.py\", line 1, in f"};
+  const auto cut_off = [&](std::vector<std::string_view> further) {
+    Tracebacks tracebacks;
+    read(tracebacks, start);
+    read(tracebacks, further);
+    return tracebacks.cut_off();
+  };
+  EXPECT_EQ(cut_off({"    raise AttributeError"}), "AttributeError");
+  EXPECT_EQ(cut_off({"    raise ValueError(f\"no {x}\")"}), "ValueError");
+  EXPECT_EQ(cut_off({"    g(x,"}), "") << "it does not say";
+  EXPECT_EQ(cut_off({"    g(x,", "  Fi"}), "") << "cut within a line";
+  EXPECT_EQ(cut_off({"    g(x,", "KeyError: 'x'"}), std::nullopt) << "it is complete";
+  EXPECT_EQ(cut_off({"    g(x,", "step 7 done"}), std::nullopt) << "the program went on";
+}
+
+TEST(Tracebacks, ALaunchersAndFaulthandlersAreNotTheProgramsOwn) {
+  for (const std::string_view frame : {"  File \"/x/torch/distributed/run.py\", line 794, in main",
+                                       "  File \"/x/threading.py\", line 324 in wait",
+                                       "  File \"<unknown>\", line 0, in c10::f()"}) {
+    Tracebacks tracebacks;
+    read(tracebacks, {frame, "    run(args)"});
+    EXPECT_EQ(tracebacks.cut_off(), std::nullopt) << frame;
+  }
+}
+
+}  // namespace
+}  // namespace megalaunch
