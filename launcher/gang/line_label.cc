@@ -52,6 +52,29 @@ bool take_time(std::string_view& text) {
   return true;
 }
 
+/// "Nov 24 19:35:25 gpu-1 python[123]: text", also without host and program: a system's log.
+bool take_system_time(std::string_view& text, LineLabel& label) {
+  constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  constexpr size_t kLength = 16;  // "Nov 24 19:35:25 "
+  if (text.size() < kLength || text[3] != ' ' || text[6] != ' ' || text[9] != ':' ||
+      text[12] != ':' || text[15] != ' ')
+    return false;
+  const size_t month = kMonths.find(text.substr(0, 3));
+  if (month == kMonths.npos || month % 3 != 0) return false;
+  for (const size_t at : {5, 7, 8, 10, 11, 13, 14})
+    if (!digit(text[at])) return false;
+  text.remove_prefix(kLength);
+  const size_t host = std::min(text.find(' '), text.size());
+  const std::string_view program = text.substr(std::min(host + 1, text.size()));
+  const size_t end = program.find(": ");
+  if (end == program.npos || program.substr(0, end).find(' ') != program.npos ||
+      !(program.starts_with("kernel: ") || program.substr(0, end).ends_with(']')))
+    return true;
+  label.node = std::string(text.substr(0, host));
+  text = program.substr(end + 2);
+  return true;
+}
+
 /// vLLM: "ERROR 03-05 00:25:45 [core.py:1094] text", before each line of a traceback.
 bool take_error_level(std::string_view& text) {
   std::string_view rest = text;
@@ -210,8 +233,15 @@ bool is_address(std::string_view name) {
   return name.empty() && numbers == 4;
 }
 
-/// srun's "3: text" and pdsh's "worker-1: text". A name must hold a digit after a dash, else
-/// "ValueError: " would be one; or be an address.
+/// "node1", "gpu1504": how hosts are called that are many.
+bool is_host(std::string_view name) {
+  return name.size() > 1 && digit(name.back()) && !digit(name.front()) &&
+         std::all_of(name.begin(), name.end(),
+                     [](char c) { return digit(c) || (c >= 'a' && c <= 'z'); });
+}
+
+/// srun's "3: text" and pdsh's "worker-1: text", "node1: text". A name must hold a digit after a
+/// dash or at its end, else "ValueError: " would be one; or be an address.
 bool take_bare(std::string_view& text, LineLabel& label) {
   size_t end = 0;
   while (end < text.size() && end < 64 && name_character(text[end])) ++end;
@@ -234,7 +264,7 @@ bool take_bare(std::string_view& text, LineLabel& label) {
   if (const auto rank = whole_number(name)) {
     if (name.size() > 6) return false;
     label.rank = rank;
-  } else if (is_address(name) ||
+  } else if (is_address(name) || is_host(name) ||
              (dash != name.npos && dash > 0 && dash + 1 < name.size() && digit(name[dash + 1]))) {
     label.node = std::string(name);
   } else {
@@ -260,7 +290,8 @@ bool take_padded(std::string_view& text, LineLabel& label) {
   return true;
 }
 
-/// Ray's "(Worker pid=7, ip=10.0.0.1) text" and "(raylet) text".
+/// Ray's "(Worker pid=7, ip=10.0.0.1) text" and "(raylet) text", vLLM's "(VllmWorker rank=2 pid=7)
+/// text".
 bool take_ray(std::string_view& text, LineLabel& label) {
   if (!text.starts_with('(')) return false;
   const size_t close = text.substr(0, 128).find(')');
@@ -268,6 +299,10 @@ bool take_ray(std::string_view& text, LineLabel& label) {
   const std::string_view inside = text.substr(1, close - 1);
   if (inside.find(" pid=") == inside.npos && !inside.starts_with("raylet")) return false;
   label.node = std::string(inside);
+  if (const size_t at = inside.find(" rank="); at != inside.npos) {
+    std::string_view number = inside.substr(at + 6);
+    if (const auto rank = take_number(number)) label.rank = rank;
+  }
   text.remove_prefix(close + 1);
   take_blank(text);
   return true;
@@ -281,9 +316,10 @@ LineLabel take_prefixes(std::string_view& text) {
   for (int turn = 0; turn < 8; ++turn) {
     while (take_colour(text)) {
     }
-    if (turn == 0 && take_padded(text, label)) continue;
-    if (take_time(text) || take_bracket(text, label) || take_ray(text, label) ||
-        take_spoken_rank(text, label) || take_error_level(text) || take_logger(text))
+    if (turn == 0 && (take_padded(text, label) || take(text, "> "))) continue;
+    if (take_time(text) || take_system_time(text, label) || take_bracket(text, label) ||
+        take_ray(text, label) || take_spoken_rank(text, label) || take_error_level(text) ||
+        take_logger(text))
       continue;
     if (turn < 3 && (take_bare(text, label) || take_replica(text, label) ||
                      take(text, "stderr: ") || take(text, "stdout: ")))

@@ -17,9 +17,9 @@ struct LineLabel {
 };
 
 /// Takes all prefixes off one line: times that a collector added, `[default3]:`, `[rank3]:`,
-/// `[3]:`, `[1:3]`,
-/// `[1,3]<stderr>:`, `3: `, `worker-1: `, `10.0.0.7: `, `train/1 `, `(Worker pid=7)`. Returns whose
-/// line it is; `text` becomes the rest.
+/// `[3]:`, `[1:3]`, `[1,3]<stderr>:`, `3: `, `worker-1: `, `node1: `, `10.0.0.7: `, `train/1 `,
+/// `(Worker pid=7)`, `Nov 24 19:35:25 gpu-1 python[7]: `, a mail's `> `. Returns whose line it is;
+/// `text` becomes the rest.
 LineLabel take_prefixes(std::string_view& text);
 
 /// The rank that a message speaks of as its own: torch's "[Rank 3] Watchdog caught ...", Megatron's

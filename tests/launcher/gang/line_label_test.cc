@@ -44,6 +44,12 @@ TEST(LineLabel, TheUsualPrefixesSayWhoseLineItIs) {
   EXPECT_EQ(take(" [rank3]:[E1 x] y"), (Taken{3, {}, "", "[E1 x] y"}));
   EXPECT_EQ(take("(Worker pid=7, ip=10.0.0.1) x"),
             (Taken{{}, {}, "Worker pid=7, ip=10.0.0.1", "x"}));
+  EXPECT_EQ(take("(VllmWorker rank=2 pid=7) x"), (Taken{2, {}, "VllmWorker rank=2 pid=7", "x"}));
+  EXPECT_EQ(take("node1: [default0]:   x"), (Taken{{}, 0, "node1", "  x"}));
+  EXPECT_EQ(take("> [rank1]: x"), (Taken{1, {}, "", "x"}));
+  EXPECT_EQ(take("Nov 24 19:35:25 gpu-1 kernel: NVRM: x"), (Taken{{}, {}, "gpu-1", "NVRM: x"}));
+  EXPECT_EQ(take("Apr  4 21:02:39 n1 python3[18613]:   x"), (Taken{{}, {}, "n1", "  x"}));
+  EXPECT_EQ(take("Apr 14 21:02:39 terminate called"), (Taken{{}, {}, "", "terminate called"}));
   EXPECT_EQ(take("2019-06-02T16:13:44.884Z: [1,12]<stdout>:x"), (Taken{12, {}, "", "x"}));
   EXPECT_EQ(take("stderr: ValueError: x"), (Taken{{}, {}, "", "ValueError: x"}));
   EXPECT_EQ(take("(raylet, ip=10.0.0.1) x"), (Taken{{}, {}, "raylet, ip=10.0.0.1", "x"}));
