@@ -114,7 +114,7 @@ bool is_exception(std::string_view text, bool behind_frames) {
   text.remove_prefix(blanks);
   size_t end = 0;
   while (end < text.size() && end < 200 && (word(text[end]) || text[end] == '.')) ++end;
-  if (end == 0 || !letter(text.front())) return false;
+  if (end == 0 || !(letter(text.front()) || text.front() == '_')) return false;
   if (end < text.size() && text[end] != ':') return false;
   if (end + 1 < text.size() && text[end + 1] != ' ') return false;
   const size_t dot = text.substr(0, end).rfind('.');
@@ -124,6 +124,10 @@ bool is_exception(std::string_view text, bool behind_frames) {
   for (const std::string_view echo : {"ChildFailedError", "CalledProcessError",
                                       "ProcessRaisedException", "ProcessExitedException"})
     if (name == echo) return false;
+  // Of torch.multiprocessing.spawn; what was raised stands below.
+  if (name == "Exception" && end < text.size() &&
+      text.find_first_not_of(": ", end) == std::string_view::npos)
+    return false;
   for (const std::string_view suffix : {"Error", "Exception", "KeyboardInterrupt", "SystemExit",
                                         "StopIteration", "Failure", "Timeout", "Exit", "Closed"})
     if (name.ends_with(suffix) && name.size() > 4)

@@ -43,13 +43,14 @@ TEST(LogLines, ProgressIsAnIterationOrAStep) {
 TEST(LogLines, ExceptionsEndTracebacks) {
   for (const char* line :
        {"ValueError: x", "AssertionError", "torch.cuda.OutOfMemoryError: CUDA out of memory.",
-        "KeyboardInterrupt", "  ValueError: in torchrun's report", "RuntimeError: ",
-        "torch._dynamo.exc.Unsupported: call", "click.exceptions.NoSuchOption: x"})
+        "KeyboardInterrupt", "  ValueError: in torchrun's report",
+        "RuntimeError: ", "torch._dynamo.exc.Unsupported: call", "click.exceptions.NoSuchOption: x",
+        "_pickle.UnpicklingError: x"})
     EXPECT_TRUE(is_exception(line)) << line;
   for (const char* line :
-       {"", "Error handling is on", "    raise ValueError(x)", "see ValueError: x", "Warning: x",
-        "12Error: x", "UserWarning: ValueError: x", "no errors here", "my.errors.log: x",
-        "NCCL.Net: x"})
+       {"", "Exception: ", "Error handling is on", "    raise ValueError(x)", "see ValueError: x",
+        "Warning: x", "12Error: x", "UserWarning: ValueError: x", "no errors here",
+        "my.errors.log: x", "NCCL.Net: x"})
     EXPECT_FALSE(is_exception(line)) << line;
   EXPECT_TRUE(is_exception("mine.Uncapturable: x", true));
   for (const char* line : {"srun: error: x", "Killed", "  Note: x", "ChildFailedError: x"})
