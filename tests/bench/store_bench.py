@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The store against torch's own server: the same load on each in turn, on this machine, in one run; a table with ratios.
 
-    tests/bench/store_bench.py                                  after a build of the release preset
+    cmake --preset release -DMEGALAUNCH_TESTS=ON && cmake --build --preset release --target megalaunch store_load
+    tests/bench/store_bench.py
     tests/bench/store_bench.py --megalaunch PATH --load PATH --python python3 --connections 64,1024,4096 --start 1024,8192
 
 The two programs are static: to measure on another machine, carry build/release/megalaunch,
@@ -308,6 +309,10 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     flags = parser.parse_args()
+    for program, target in (flags.megalaunch, "megalaunch"), (flags.load, "store_load"):
+        if not os.access(program, os.X_OK):
+            parser.error(f"there is no program {program}; build it with: cmake --preset release -DMEGALAUNCH_TESTS=ON && "
+                         f"cmake --build --preset release --target {target}")
     bench = Bench(flags)
     if flags.crowd:
         wanted, keys = (flags.hold or [65_000])[0], flags.keys or 1_000_000
