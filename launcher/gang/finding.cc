@@ -7,6 +7,7 @@
 
 #include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
+#include "launcher/gang/named_rank.h"
 #include "launcher/gang/scan.h"
 #include "launcher/gang/tracebacks.h"
 
@@ -154,6 +155,7 @@ class Hearing {
   std::vector<Match> matches_;
   std::optional<size_t> last_progress_;
   std::optional<size_t> last_exception_;
+  std::optional<int> accused_;
   /// Behind the last progress, and neither a symptom nor the echo of a crash.
   std::optional<size_t> first_own_exception_;
 };
@@ -202,6 +204,7 @@ void Hearing::read() {
   for (size_t i = 0; i < lines_.size(); ++i) {
     const std::string_view text = lines_[i].text;
     const auto part = tracebacks.read(text);
+    if (!accused_) accused_ = rank_accused_in(text);
     if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
     if (is_progress(text)) {
       last_progress_ = i;
@@ -248,6 +251,7 @@ Finding Hearing::finding() const {
   Finding finding;
   finding.made_progress = last_progress_.has_value();
   finding.raised = first_own_exception_.has_value();
+  finding.accused = accused_;
   const auto best =
       std::min_element(matches_.begin(), matches_.end(),
                        [](const Match& a, const Match& b) { return a.strength() < b.strength(); });
@@ -307,7 +311,9 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
   Finding best;
   bool progress = false;
   bool raised = false;
+  std::optional<int> accused;
   const auto consider = [&](Finding finding) {
+    if (!accused) accused = finding.accused;
     progress = progress || finding.made_progress;
     raised = raised || finding.raised;
     if (stronger(finding, best, rules)) best = std::move(finding);
@@ -371,6 +377,7 @@ Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
   }
   best.made_progress = progress;
   best.raised = raised;
+  best.accused = accused;
   return best;
 }
 

@@ -14,6 +14,7 @@
 #include "launcher/gang/json_lines.h"
 #include "launcher/gang/log_directory.h"
 #include "launcher/gang/log_lines.h"
+#include "launcher/gang/rank_numbers.h"
 #include "launcher/gang/torchrun_report.h"
 
 namespace megalaunch {
@@ -151,7 +152,7 @@ LoggedRank rank_without_text(const TorchrunFailure& failure, const fs::path& pat
   rank.path = path;
   rank.evidence.rank = failure.local_rank.value_or(0);
   rank.evidence.local_rank = failure.local_rank.value_or(0);
-  rank.evidence.ended_at = written + std::chrono::microseconds(failure.line);
+  rank.evidence.ended_at = written + std::chrono::microseconds(failure.order);
   rank.rank_known = failure.rank || failure.local_rank;
   apply_failure(failure, rank);
   rank.finding = find_cause(rank.evidence, rules);
@@ -244,6 +245,7 @@ std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& pat
     labels.push_back(label);
   }
   merge_report(report, path, written, rules, labels, ranks);
+  name_by_the_same_cause(labels, ranks);
   return ranks;
 }
 
@@ -307,15 +309,6 @@ void blur_file_times(std::vector<LoggedRank>& ranks) {
     if (!rank.ordered) rank.evidence.clock_uncertainty = seconds(2);
 }
 
-/// torchrun's directories only hold local ranks. With one node these are the ranks.
-void name_ranks_of_one_run(std::vector<LoggedRank>& ranks) {
-  std::set<int> numbers;
-  for (const LoggedRank& rank : ranks)
-    if (rank.evidence.node_rank != 0 || !numbers.insert(rank.evidence.local_rank).second) return;
-  for (LoggedRank& rank : ranks)
-    if (rank.from_directory) rank.rank_known = true;
-}
-
 Status read_loose_file(const fs::path& path, const CauseRules& rules, Diagnosis& diagnosis) {
   auto file = read_end(path);
   if (!file) return fail(std::move(file).error());
@@ -361,6 +354,7 @@ Result<Diagnosis> diagnose(const std::vector<fs::path>& paths, const CauseRules&
     return fail(Error::Kind::kUsage, "nothing to diagnose: {}", fmt::join(diagnosis.notes, "; "));
   std::erase_if(diagnosis.notes, [](const std::string& note) { return note.ends_with(kEmpty); });
   name_ranks_of_one_run(diagnosis.ranks);
+  add_accused_ranks(diagnosis.ranks);
   blur_file_times(diagnosis.ranks);
   std::vector<Evidence> evidence;
   std::vector<Finding> findings;
@@ -371,6 +365,8 @@ Result<Diagnosis> diagnose(const std::vector<fs::path>& paths, const CauseRules&
     findings.push_back(rank.finding);
   }
   diagnosis.verdict = decide(evidence, std::move(findings), rules);
+  if (const auto first = diagnosis.verdict.first)
+    diagnosis.ranks[*first].finding = diagnosis.verdict.findings[*first];
   return diagnosis;
 }
 

@@ -329,19 +329,4 @@ LineLabel take_prefixes(std::string_view& text) {
   return label;
 }
 
-std::optional<int> rank_named_in(std::string_view text) {
-  struct Form {
-    std::string_view before, after;
-  };
-  for (const Form& form :
-       {Form{"[Rank ", "] "}, Form{"Rank ", ": found"}, Form{"Rank ", ", node "},
-        Form{"on rank ", " at iteration"}, Form{"process ", " terminated with "}}) {
-    const size_t at = text.find(form.before);
-    if (at == text.npos) continue;
-    std::string_view rest = text.substr(at + form.before.size());
-    if (const auto rank = take_number(rest); rank && rest.starts_with(form.after)) return rank;
-  }
-  return std::nullopt;
-}
-
 }  // namespace megalaunch

@@ -22,8 +22,4 @@ struct LineLabel {
 /// `text` becomes the rest.
 LineLabel take_prefixes(std::string_view& text);
 
-/// The rank that a message speaks of as its own: torch's "[Rank 3] Watchdog caught ...", Megatron's
-/// "Rank 3, node gpu-1, ...". Not the ranks that a message waits for.
-std::optional<int> rank_named_in(std::string_view text);
-
 }  // namespace megalaunch

@@ -56,9 +56,13 @@ std::vector<TorchrunFailure> find_torchrun_report(const std::vector<LogLine>& li
   std::vector<TorchrunFailure> announced;  // by one-line messages
   TorchrunFailure block;
   bool root = false;
+  size_t begin = 0;  // of the report
   for (const LogLine& line : lines) {
     const std::string_view text = line.text;
-    if (text.starts_with("Failures:")) root = false;
+    if (text.starts_with("Failures:")) {
+      root = false;
+      begin = line.number;
+    }
     if (text.starts_with("Root Cause (first observed failure)")) root = true;
     if (const auto host = field(text, "host")) {
       block = {};
@@ -71,6 +75,7 @@ std::vector<TorchrunFailure> find_torchrun_report(const std::vector<LogLine>& li
       block.pid = number_after(text, "pid:").value_or(0);
       block.root_cause = root;
       block.line = line.number;
+      block.order = root && begin != 0 ? begin : line.number;
       block.text = std::string(trimmed(text));
       found.push_back(block);
       block = {};
@@ -81,6 +86,7 @@ std::vector<TorchrunFailure> find_torchrun_report(const std::vector<LogLine>& li
       one.end = end_of(*exit);
       one.root_cause = true;
       one.line = line.number;
+      one.order = line.number;
       one.text = std::string(trimmed(text));
       announced.push_back(std::move(one));
     }

@@ -19,6 +19,7 @@ struct TorchrunFailure {
   RankEnd end = NotRecorded{};
   bool root_cause = false;  ///< the block stands under "Root Cause (first observed failure)"
   size_t line = 0;          ///< number of the line with the exit code
+  size_t order = 0;         ///< its place in time among the lines: a report has its root cause last
   std::string text;         ///< that line
 
   /// It ended by a signal with which torchrun itself ends ranks, and torchrun does not call it the

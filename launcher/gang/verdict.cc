@@ -84,6 +84,17 @@ bool echo_of_stopping(const Finding& finding) {
          finding.text.find("SystemExit") != std::string::npos;
 }
 
+/// The rank that the victims name as the one they waited for, where they name one alone.
+std::optional<int> accused_rank(const std::vector<Finding>& findings) {
+  std::optional<int> accused;
+  for (const Finding& finding : findings) {
+    if (!finding.accused) continue;
+    if (accused && accused != finding.accused) return std::nullopt;
+    accused = finding.accused;
+  }
+  return accused;
+}
+
 /// Numbers and addresses differ between two runs of the same failure.
 std::string without_numbers(std::string_view text) {
   std::string result;
@@ -160,8 +171,20 @@ Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings
   if (!verdict.first)
     verdict.first =
         pick([&](const auto& one, const auto& finding) { return failed(one) && !finding.victim; });
-  if (!verdict.first)
+  if (!verdict.first) {
     verdict.first = pick([&](const auto& one, const auto&) { return failed(one); });
+    const auto rank = accused_rank(verdict.findings);
+    for (size_t i = 0; i < evidence.size() && verdict.first && rank; ++i) {
+      if (evidence[i].rank != *rank || i == *verdict.first) continue;
+      // It may say nothing itself: what the others say of it stands for that.
+      if (verdict.findings[i].rule == nullptr || echo_of_stopping(verdict.findings[i])) {
+        verdict.findings[i] = verdict.findings[*verdict.first];
+        verdict.findings[i].line = 0;
+      }
+      verdict.first = i;
+      break;
+    }
+  }
   if (!verdict.first) return verdict;
 
   describe(verdict, evidence, rules);

@@ -53,8 +53,8 @@ struct Verdict {
 /// V-5  A rank that something outside asked to end (SIGTERM and the like) is first only when nobody
 /// has another cause: its
 ///      launcher may have stopped it because of that.
-/// V-6  When nobody has a cause, a lost node is first; else the earliest victim, and the verdict is
-/// not certain.
+/// V-6  When nobody has a cause, a lost node is first; else the one rank that the victims say they
+/// waited for; else the earliest victim. The verdict on a victim is not certain.
 Verdict decide(std::span<const Evidence> evidence, const CauseRules& rules);
 
 /// The same when each rank's finding is there already: one per element of `evidence`, made with

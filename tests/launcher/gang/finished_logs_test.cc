@@ -215,6 +215,32 @@ TEST(FinishedLogs, AFilesNameGivesTheRankThatItsLinesDoNot) {
   EXPECT_EQ(found.ranks[*found.verdict.first].evidence.rank, 7);
 }
 
+TEST(FinishedLogs, AMessageWithoutPrefixIsOfTheRankThatSaysTheSameBehindOne) {
+  const std::string text =
+      "x.cu:1: Assertion `srcIndex < srcSelectDimSize` failed.\n"
+      "[rank5]: RuntimeError: CUDA error: device-side assert triggered\n"
+      "[rank6]: RuntimeError: CUDA error: device-side assert triggered\n";
+  const auto ranks = read_log_text(text, "log", WallTime{}, rules());
+  ASSERT_THAT(ranks, SizeIs(3));
+  EXPECT_TRUE(ranks[0].rank_known);
+  EXPECT_EQ(ranks[0].evidence.rank, 5);
+}
+
+TEST(FinishedLogs, ARankThatOthersWaitedForIsFirstWithoutALineOfItsOwn) {
+  const TempDir dir;
+  const auto log = dir.path() / "all.log";
+  std::ofstream(log) << "[rank0]: RuntimeError: [Rank 0]: Ranks 2 failed to pass monitoredBarrier "
+                        "in 60000 ms\n";
+  const auto diagnosis = diagnose({log}, rules());
+  ASSERT_TRUE(diagnosis);
+  ASSERT_TRUE(diagnosis->verdict.first);
+  const LoggedRank& first = diagnosis->ranks[*diagnosis->verdict.first];
+  EXPECT_TRUE(first.rank_known);
+  EXPECT_EQ(first.evidence.rank, 2);
+  EXPECT_THAT(first.finding.text, HasSubstr("Ranks 2 failed"));
+  EXPECT_FALSE(diagnosis->verdict.certain);
+}
+
 TEST(FinishedLogs, ALogWithoutFailureHasNoFirst) {
   const TempDir dir;
   const Diagnosis found = diagnosis_of({dir.write("fine.log", " iteration 5/ 5 | done\n")});
@@ -300,6 +326,17 @@ TEST(TorchrunReport, GivesEachRankOnceWithItsEnd) {
   EXPECT_EQ(found[1].host, "w0");
   EXPECT_EQ(found[1].end, RankEnd(Signaled{9, false}));
   EXPECT_FALSE(found[1].stopped_by_torchrun()) << "torchrun calls it the root cause";
+}
+
+TEST(TorchrunReport, TheRootCauseComesBeforeTheOthersThatStandAboveIt) {
+  const auto found = find_torchrun_report(split_log(
+      "Failures:\n[1]:\n  host : a\n  rank : 1 (local_rank: 1)\n  exitcode  : -11 (pid: 2)\n"
+      "Root Cause (first observed failure):\n"
+      "[0]:\n  host : a\n  rank : 0 (local_rank: 0)\n  exitcode  : -11 (pid: 1)\n"));
+  ASSERT_THAT(found, SizeIs(2));
+  EXPECT_EQ(found[1].rank, 0);
+  EXPECT_LT(found[1].order, found[0].order);
+  EXPECT_GT(found[1].line, found[0].line);
 }
 
 TEST(TorchrunReport, AnExitCodeOutsideOfAReportIsNone) {

@@ -93,15 +93,5 @@ TEST(LineLabel, WhatOnlyLooksLikeAPrefixStays) {
     EXPECT_EQ(take(line), (Taken{{}, {}, "", line}));
 }
 
-TEST(LineLabel, AMessageNamesItsOwnRankAndOthers) {
-  EXPECT_EQ(rank_named_in("[E x.cpp:828] [Rank 3] Watchdog caught a timeout"), 3);
-  EXPECT_EQ(rank_named_in("RuntimeError: Rank 12, node gpu-2, device 4, iteration 7: Unexpected"),
-            12);
-  EXPECT_EQ(rank_named_in("AssertionError: Rank 3: found NaN in local grad norm"), 3);
-  EXPECT_EQ(rank_named_in("Unexpected result 3 on rank 7 at iteration #120"), 7);
-  EXPECT_EQ(rank_named_in("[Rank 0]: Ranks 4, 5 failed to pass monitoredBarrier"), std::nullopt);
-  EXPECT_EQ(rank_named_in("Rank 1 failed to pass monitoredBarrier"), std::nullopt);
-}
-
 }  // namespace
 }  // namespace megalaunch

@@ -323,6 +323,25 @@ TEST(Verdict, ASymptomThatNoRuleKnowsDoesNotHideTheCulpritThatDiesSlowly) {
   EXPECT_EQ(decide(evidence, rules()).first, 1U);
 }
 
+TEST(Verdict, AmongVictimsTheOneRankThatTheyWaitedForIsFirst) {
+  const std::string timeout = "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL\n";
+  const std::string lagging = " - [3] finished collective #7, but didn't join collective #8\n";
+  const auto judge = [&](const std::string& others) {
+    return decide(std::vector{rank(0, Signaled{6, false}, 0, timeout + lagging),
+                              rank(1, Signaled{6, false}, 10, timeout + others), stopped(2, 20),
+                              stopped(3, 30)},
+                  rules());
+  };
+  const Verdict verdict = judge(lagging);
+  EXPECT_EQ(verdict.first, 3U);
+  EXPECT_EQ(verdict.kind, CauseKind::kNetwork);
+  EXPECT_FALSE(verdict.certain);
+  EXPECT_THAT(verdict.victims, ElementsAre(0, 1));
+  EXPECT_EQ(judge(" - [2] finished collective #7, but didn't join collective #8\n").first, 0U)
+      << "they do not agree";
+  EXPECT_EQ(judge("torch.OutOfMemoryError: CUDA out of memory.\n").first, 1U) << "a cause is known";
+}
+
 TEST(Verdict, AllRanksEndedWellIsNoFailure) {
   const std::vector evidence{rank(0, Exited{0}, 0), rank(1, Exited{0}, 1)};
   EXPECT_EQ(decide(evidence, rules()).first, std::nullopt);
