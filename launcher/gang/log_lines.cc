@@ -48,10 +48,6 @@ bool is_foreign_prefix(std::string_view text) {
   return true;
 }
 
-bool starts_traceback(std::string_view text) {
-  return text.find("Traceback (most recent call last)") != text.npos;
-}
-
 bool joins_tracebacks(std::string_view text) {
   return text.find("During handling of the above exception") != text.npos ||
          text.find("The above exception was the direct cause") != text.npos;
@@ -105,6 +101,10 @@ bool is_progress(std::string_view text, std::optional<long>* iteration) {
   }
   if (text.find("{'loss':") != text.npos) return true;  // transformers
   return is_training_bar(text);
+}
+
+bool starts_traceback(std::string_view text) {
+  return text.find("Traceback (most recent call last)") != text.npos;
 }
 
 bool is_exception(std::string_view text, bool behind_frames) {

@@ -26,6 +26,9 @@ std::vector<LogLine> split_log(std::string_view log);
 /// logged loss. `iteration` gets its number where it has one.
 bool is_progress(std::string_view text, std::optional<long>* iteration = nullptr);
 
+/// The line above the frames of a Python traceback.
+bool starts_traceback(std::string_view text);
+
 /// The line ends a Python traceback: "ValueError: text", "torch.cuda.OutOfMemoryError: ...",
 /// "KeyboardInterrupt", "torch._dynamo.exc.Unsupported: ...". `behind_frames`: a traceback's frames
 /// end above it, so that a class of any name is one ("Uncapturable: text").

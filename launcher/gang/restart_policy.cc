@@ -10,10 +10,6 @@
 namespace megalaunch {
 namespace {
 
-bool further(const std::optional<int64_t>& now, const std::optional<int64_t>& before) {
-  return now && (!before || *now > *before);
-}
-
 std::string describe_progress(const TrainingProgress& progress) {
   if (progress.iteration && progress.checkpoint)
     return fmt::format("iteration {}, checkpoint {}", *progress.iteration, *progress.checkpoint);
@@ -75,9 +71,8 @@ RestartDecision decide_restart(const RestartLimits& limits, const RestartHistory
                                const TrainingProgress& progress) {
   RestartDecision decision{End{}, "", history};
   RestartHistory& next = decision.history;
-  const bool advanced = further(progress.iteration, history.furthest.iteration) ||
-                        further(progress.checkpoint, history.furthest.checkpoint);
   next.furthest = furthest(progress, history.furthest);
+  const bool advanced = next.furthest != history.furthest;
   if (advanced) {
     next.since_progress = 0;
     next.per_kind.clear();

@@ -64,7 +64,7 @@ Tracebacks::Part Tracebacks::read_line(std::string_view text) {
   const size_t indent = std::min(text.find_first_not_of(' '), text.size());
   const bool boxed = is_boxed(text);
   const bool frame = is_frame(text.substr(indent));
-  if (frame || boxed || text.find("Traceback (most recent call last)") != text.npos)
+  if (frame || boxed || starts_traceback(text))
     if (std::exchange(complete_, false)) frames_.clear();
   if ((frame || (boxed && is_boxed_frame(text))) && frames_.size() < kMaxFrames)
     frames_.push_back(text);

@@ -323,6 +323,19 @@ TEST(Coordinator, ANodeThatWasNotAskedCannotSayThatTheJobIsPrepared) {
   EXPECT_THAT(gang.orders<PrepareOrder>(), IsEmpty());
 }
 
+/// Two nodes with steps to prepare; node 1 was not there when the last call ended.
+struct GangThatBeganWithNode0 : Gang {
+  GangThatBeganWithNode0() : Gang(settings()) {
+    join(0);
+    pass();  // the last call
+  }
+  static Coordinator::Settings settings() {
+    auto settings = settings_for(2, /*prepare=*/true);
+    settings.min_nodes = 1;
+    return settings;
+  }
+};
+
 /// What was just taken tells node 1 alone to prepare, and nobody starts before it has.
 void expect_start_after_the_own_steps_of_node_1(Gang& gang) {
   ASSERT_THAT(gang.receivers<PrepareOrder>(), ElementsAre(1));
@@ -347,11 +360,7 @@ TEST(Coordinator, AReplacedNodeRunsItsOwnStepsAndNobodyElseRunsThemAgain) {
 }
 
 TEST(Coordinator, ANodeThatComesLateRunsItsOwnStepsBeforeTheOthersStartAgainWithIt) {
-  auto settings = Gang::settings_for(2, /*prepare=*/true);
-  settings.min_nodes = 1;
-  Gang gang(settings);
-  gang.join(0);
-  gang.pass();  // the last call
+  GangThatBeganWithNode0 gang;
   for (int steps = 0; steps < 2; ++steps) gang.coordinator.hear(0, PreparedNews{});
   ASSERT_EQ(gang.coordinator.phase(), Phase::kRunning);
   gang.join(1);
@@ -362,11 +371,7 @@ TEST(Coordinator, ANodeThatComesLateRunsItsOwnStepsBeforeTheOthersStartAgainWith
 }
 
 TEST(Coordinator, ANodeThatJoinsWhileOthersPrepareRunsItsOwnStepsAtOnce) {
-  auto settings = Gang::settings_for(2, /*prepare=*/true);
-  settings.min_nodes = 1;
-  Gang gang(settings);
-  gang.join(0);
-  gang.pass();  // the last call
+  GangThatBeganWithNode0 gang;
   gang.coordinator.hear(0, PreparedNews{});
   gang.take();
   gang.join(1);
