@@ -87,6 +87,8 @@ struct Agent::State : std::enable_shared_from_this<State> {
     details.node_rank = welcome ? std::optional<int>(welcome->node_rank) : options.node_rank;
     details.ranks = options.ranks;
     details.pid = ::getpid();
+    details.addresses = interface_addresses();
+    if (details.addresses.size() > kMaxAddresses) details.addresses.resize(kMaxAddresses);
     details.run_id = welcome ? welcome->run_id : "";
     details.generation = generation;
     client->connect(to_json(details));

@@ -267,13 +267,15 @@ void Coordinator::start_generation() {
   progress_ = {};
   std::vector<std::string> addresses;
   int world_size = 0;
+  int nodes_taking_part = 0;
   for (auto& [rank, node] : nodes_) {
     node.takes_part = node.state == NodeState::kReady;
     if (!node.takes_part) continue;
     addresses.push_back(node.address);
+    addresses.insert(addresses.end(), node.details.addresses.begin(), node.details.addresses.end());
     world_size += node.details.ranks;
+    ++nodes_taking_part;
   }
-  const auto nodes_taking_part = static_cast<int>(addresses.size());
   actions_.push_back(OpenGeneration{generation_, std::move(addresses)});
   record("generation",
          fmt::format("generation {} starts: {} ranks on {} node{}", generation_, world_size,

@@ -65,7 +65,7 @@ class Coordinator {
     int exit_code = 0;
   };
   /// Before the Sends that follow: a new key space, for ranks on these addresses (and loopback)
-  /// only.
+  /// only: those that the members' agents came from, and all others of their machines.
   struct OpenGeneration {
     int generation = 0;
     std::vector<std::string> addresses;

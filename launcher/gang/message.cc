@@ -87,6 +87,7 @@ json to_json(const MemberDetails& details) {
           {"node_rank", details.node_rank ? json(*details.node_rank) : json(nullptr)},
           {"ranks", details.ranks},
           {"pid", details.pid},
+          {"addresses", details.addresses},
           {"run_id", details.run_id},
           {"generation", details.generation}};
 }
@@ -193,10 +194,14 @@ Result<MemberDetails> member_details_from_json(const json& message) {
       details.node_rank = integer(message, "node_rank", -kMaxCount, kMaxCount);
     details.ranks = integer(message, "ranks", -kMaxCount, kMaxCount);
     details.pid = integer(message, "pid", 0, kMaxCount);
+    details.addresses = message.at("addresses").get<std::vector<std::string>>();
     details.run_id = message.at("run_id").get<std::string>();
     details.generation = generation_in(message);
     if (details.ranks < 1 || details.ranks > 4096)
       return fail(Error::Kind::kProtocol, "an agent says that it starts {} ranks", details.ranks);
+    if (details.addresses.size() > kMaxAddresses)
+      return fail(Error::Kind::kProtocol, "an agent says that its machine has {} addresses",
+                  details.addresses.size());
     return details;
   });
 }

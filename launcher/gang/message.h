@@ -18,12 +18,18 @@ namespace megalaunch {
 /// the wire each is one JSON object whose `type` is the name in quotes;
 /// rendezvous/gang/channel_format.md describes the frames around it.
 
+/// Of one machine; more are not heard.
+inline constexpr size_t kMaxAddresses = 256;
+
 /// Who asks to join: the details of the handshake.
 struct MemberDetails {
   std::string host;
   std::optional<int> node_rank;  ///< the platform's RANK; nothing: order of arrival
   int ranks = 1;                 ///< that this node starts
   int pid = 0;
+  /// Numeric addresses of its machine: its ranks may come from another one than the agent did, as
+  /// node 0's do, whose agent knocks on loopback.
+  std::vector<std::string> addresses;
   std::string
       run_id;  ///< of the run that this agent took part in before it lost node 0; empty at first
   int generation = -1;  ///< the last one that it took part in

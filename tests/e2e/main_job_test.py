@@ -57,8 +57,8 @@ class MainJob(case.GangTest):
         kept = (run / "0/3/stdout.log").read_text().splitlines()
         self.assertEqual([line for line in shown if line in set(kept)], kept, "the console shows what the file has")
 
-    def test_three_nodes_with_two_ranks_each(self):
-        gang = self.gang(training.job(self.python, self.folder), nodes=3, ranks=2).start_all()
+    def test_three_nodes_with_two_ranks_each_that_all_know_node_0_by_its_name(self):
+        gang = self.gang(training.job(self.python, self.folder), nodes=3, ranks=2, env={"MASTER_ADDR": "node0"}).start_all()
         self.assert_trained(gang)
         self.assertIn("using world size: 6", gang.agents[0].text())
 

@@ -66,6 +66,14 @@ class TorchrunGang(case.GangTest):
         self.assertEqual(sorted(self.hosts().values()), sorted(["node0", "node1", "node2"] * 2))
         self.assertEqual(self.noted()[0][6], "localhost")
 
+    def test_torch_ranks_of_all_nodes_meet_at_the_endpoints_name(self):
+        meet = "import torch.distributed as d; d.init_process_group('gloo'); d.barrier(); print('met', d.get_world_size())"
+        gang = self.gang_with(["--rdzv-backend=c10d", "--rdzv-endpoint=node0:29400"],
+                              script=f"exec {case.DEBIAN_PYTHON} -c {shlex.quote(meet)}").start_all()
+        self.assert_codes(gang, 0)
+        for agent in gang.agents.values():
+            self.assertEqual(agent.text().count("met 4"), 2, agent.text())
+
     def test_given_node_ranks_count_also_with_c10d(self):
         gang = self.gang_with(["--rdzv-backend=c10d", "--rdzv-endpoint=node0:29400"])
         self.start_with(gang, 0, "--node-rank", "1")

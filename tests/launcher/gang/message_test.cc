@@ -24,6 +24,7 @@ TEST(Message, MemberDetailsSurviveTheWire) {
   details.node_rank = 3;
   details.ranks = 8;
   details.pid = 17;
+  details.addresses = {"10.0.0.7", "fd00::7"};
   details.run_id = "run";
   details.generation = 5;
   const auto read = member_details_from_json(again(details));
@@ -32,10 +33,19 @@ TEST(Message, MemberDetailsSurviveTheWire) {
   EXPECT_EQ(read->node_rank, 3);
   EXPECT_EQ(read->ranks, 8);
   EXPECT_EQ(read->pid, 17);
+  EXPECT_EQ(read->addresses, details.addresses);
   EXPECT_EQ(read->run_id, "run");
   EXPECT_EQ(read->generation, 5);
   details.node_rank.reset();
   EXPECT_EQ(member_details_from_json(again(details))->node_rank, std::nullopt);
+}
+
+TEST(Message, AMachineWithEndlessAddressesIsNotHeard) {
+  MemberDetails details;
+  details.addresses.assign(kMaxAddresses, "10.0.0.7");
+  EXPECT_TRUE(member_details_from_json(again(details)));
+  details.addresses.emplace_back("10.0.0.7");
+  EXPECT_FALSE(member_details_from_json(again(details)));
 }
 
 TEST(Message, AWelcomeSurvivesTheWire) {
