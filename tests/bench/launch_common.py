@@ -19,24 +19,25 @@ FOREIGN = re.compile(r"^(RANK|WORLD_SIZE|LOCAL_.*|MASTER_.*|OUTPUT_DIR|TQ_.*|PET
 
 
 class Megalaunch:
-    """`megalaunch run` of a command: job."""
+    """`megalaunch run` of a command: job. `restart`: more for that section of the job file."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, restart=None):
         self.binary = str(Path(binary).resolve())
+        self.restart = restart or {}
         version = subprocess.run([self.binary, "--version"], capture_output=True, text=True).stdout.strip()
         self.name = f"megalaunch {version}"
 
-    def command(self, ranks, folder, node=0, nodes=1, port=0, restarts=0):
+    def command(self, ranks, folder, node=0, nodes=1, endpoint=("localhost", 0), restarts=0):
         job = folder / "job.yaml"
         if not job.exists():
             job.write_text(json.dumps({
                 "version": 1, "name": "bench", "output": str(folder / "out"), "command": ["/bin/sh", str(folder / "rank.sh")],
-                "restart": {"max": restarts, "backoff": "0s", "grace": "5s"}}))
+                "restart": {"max": restarts, "backoff": "0s", "grace": "5s", **self.restart}}))
         return [self.binary, "run", str(job)]
 
-    def environment(self, ranks, node, nodes, port):
-        return {"TQ_GPU_NUM": str(ranks), "WORLD_SIZE": str(nodes), "RANK": str(node), "MASTER_ADDR": "localhost",
-                "MASTER_PORT": str(port)}
+    def environment(self, ranks, node, nodes, endpoint):
+        return {"TQ_GPU_NUM": str(ranks), "WORLD_SIZE": str(nodes), "RANK": str(node), "MASTER_ADDR": endpoint[0],
+                "MASTER_PORT": str(endpoint[1])}
 
 
 class Torchrun:
@@ -50,35 +51,36 @@ class Torchrun:
         self.version = probe.stdout.strip()
         self.name = f"torchrun {self.version}"
 
-    def command(self, ranks, folder, node=0, nodes=1, port=0, restarts=0):
+    def command(self, ranks, folder, node=0, nodes=1, endpoint=("localhost", 0), restarts=0):
         # Debian's 1.13 cannot parse "3" under Python 3.11; 1 (stdout alone) takes another path through its code.
         tee = ["--redirects", "1", "--tee", "1"] if self.version.startswith("1.") else ["--redirects", "3", "--tee", "3"]
         return [self.python, "-m", "torch.distributed.run", f"--nnodes={nodes}", f"--nproc_per_node={ranks}",
-                "--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", "--rdzv_id=bench", f"--max_restarts={restarts}",
+                "--rdzv_backend=c10d", "--rdzv_endpoint={}:{}".format(*endpoint), "--rdzv_id=bench", f"--max_restarts={restarts}",
                 f"--log_dir={folder / 'logs' / str(node)}", *tee, "--no_python", "/bin/sh", str(folder / "rank.sh")]
 
-    def environment(self, ranks, node, nodes, port):
+    def environment(self, ranks, node, nodes, endpoint):
         return {}
 
 
 class Run:
-    """The started agents of one launcher."""
+    """The started agents of one launcher; on the nodes of `network` (tests/e2e/lib), if there is one, else over loopback."""
 
-    def __init__(self, launcher, script, ranks, folder, nodes=1, restarts=0, stdout=subprocess.DEVNULL):
-        port = free_port()
+    def __init__(self, launcher, script, ranks, folder, nodes=1, restarts=0, stdout=subprocess.DEVNULL, network=None):
+        endpoint = (network.address(0), 29500) if network else ("localhost", free_port())
         clean = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
         self.agents, self.started = [], []
         self.folder = folder
         (folder / "rank.sh").write_text(script + "\n")
 
         def start(node):
-            env = {**clean, "OUT": str(folder), **launcher.environment(ranks, node, nodes, port)}
-            argv = launcher.command(ranks, folder, node, nodes, port, restarts)
+            env = {**clean, "OUT": str(folder), **launcher.environment(ranks, node, nodes, endpoint)}
+            argv = launcher.command(ranks, folder, node, nodes, endpoint, restarts)
             with open(folder / f"agent.{node}.err", "ab") as errors:
                 # A process group and no session of its own: the kernel shares out the CPUs by session (autogroups), so
                 # that on a busy machine several agents with a session each would get more than one.
-                return subprocess.Popen(argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout,
-                                        stderr=errors, process_group=0)
+                popen = {"env": env, "cwd": folder, "stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": errors,
+                         "process_group": 0}
+                return network.start(node, argv, **popen) if network else subprocess.Popen(argv, **popen)
         self.start_agent = start
         for node in range(nodes):
             self.started.append(time.time_ns())
@@ -198,8 +200,8 @@ def launchers(args):
     return chosen
 
 
-def print_table(title, names, rows):
-    """rows: (label, unit, values by launcher); the ratio is to the first launcher. None: not measured."""
+def print_table(title, names, rows, ratios=True):
+    """rows: (label, unit, values by launcher); the ratio in brackets is to the first launcher. None: not measured."""
     print(f"\n{title}")
     width = max(len(row[0]) + len(row[1]) + 3 for row in rows)
     print(" " * width + "".join(f"{name:>26}" for name in names))
@@ -209,7 +211,7 @@ def print_table(title, names, rows):
             if value is None:
                 cells += f"{'-':>26}"
                 continue
-            ratio = f" ({value / values[0]:.1f}x)" if value is not values[0] and values[0] else ""
+            ratio = f" ({value / values[0]:.1f}x)" if ratios and value is not values[0] and values[0] else ""
             cells += f"{value:>{26 - len(ratio)}.4g}{ratio}"
         print(f"{label} [{unit}]".ljust(width) + cells)
     sys.stdout.flush()

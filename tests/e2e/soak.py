@@ -171,15 +171,47 @@ def link_down_30s(round_, loss):
         round_.assert_report("lost-node", node)
 
 
-def stop_agent(round_, loss):
+def deaf(round_, loss):
+    """For 10 s a node hears none of the others, who hear it."""
     gang = round_.start()
     round_.wait_for_iteration()
-    node = round_.chance.randrange(1, NODES)
+    node = round_.chance.randrange(NODES)
+    gang.network.deafen(node, *(other for other in range(NODES) if other != node))
+    time.sleep(10)
+    gang.network.heal(node)
+    round_.assert_trained(loss)
+    if node != 0:
+        round_.assert_report("lost-node", node)
+
+
+def packets_lost(round_, loss):
+    """For 10 s a node hears two of three packets; whether that makes it a lost node is chance."""
+    gang = round_.start()
+    round_.wait_for_iteration()
+    node = round_.chance.randrange(NODES)
+    gang.network.lose_packets(node, 33)
+    time.sleep(10)
+    gang.network.heal(node)
+    round_.assert_trained(loss)
+
+
+def stop_agent_of_node_0(round_, loss):
+    stop_agent(round_, loss, node=0)
+
+
+def stop_agent_of_another_node(round_, loss):
+    round_.assert_report("lost-node", stop_agent(round_, loss))
+
+
+def stop_agent(round_, loss, node=None):
+    gang = round_.start()
+    round_.wait_for_iteration()
+    node = round_.chance.randrange(1, NODES) if node is None else node
     gang.agents[node].signal(signal.SIGSTOP)
     time.sleep(7)  # the heartbeat time-out is 5
     gang.agents[node].signal(signal.SIGCONT)
     round_.assert_trained(loss)
-    round_.assert_report("lost-node", node)
+    return node
 
 
 def stop_rank(round_, loss):
@@ -255,7 +287,10 @@ FAULTS = {
     "kill-node-0": kill_agent_of_node_0,
     "link-3s": link_down_3s,
     "link-30s": link_down_30s,
-    "stop-agent": stop_agent,
+    "deaf": deaf,
+    "packets-lost": packets_lost,
+    "stop-agent": stop_agent_of_another_node,
+    "stop-node-0": stop_agent_of_node_0,
     "stop-rank": stop_rank,
     "ignore-sigterm": rank_ignores_sigterm,
     "grandchild": grandchild_left_the_group,

@@ -104,6 +104,11 @@ class Network:
         self._nft(node, f"add table ip faults\nadd chain ip faults heard {{ type filter hook input priority 0; }}\n"
                         + "".join(f"add rule ip faults heard {rule}\n" for rule in rules.splitlines()))
 
+    def lose_packets(self, node, percent):
+        """The node no longer hears every packet that it is sent, but all others."""
+        self._nft(node, f"add table ip faults\nadd chain ip faults heard {{ type filter hook input priority 0; }}\n"
+                        f"add rule ip faults heard iifname eth0 numgen random mod 100 < {percent} drop\n")
+
     def heal(self, node):
         self._nft(node, "delete table ip faults\n")
 
