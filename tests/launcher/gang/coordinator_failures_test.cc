@@ -187,8 +187,7 @@ TEST(Coordinator, ACauseThatARetryDoesNotCureEndsTheJobWithTheRanksOwnCode) {  /
   gang.stopped(0);
   gang.stopped(1, gang.evidence(1, Exited{7}));
   gang.take();
-  EXPECT_THAT(gang.receivers<EndOrder>(), ElementsAre(0, 1));
-  for (const auto& [node, end] : gang.orders<EndOrder>()) EXPECT_EQ(end.exit_code, 7);
+  gang.expect_end({0, 1}, 7);
 }
 
 TEST(Coordinator, EndsWith144WhenTheRestartsAreSpent) {
@@ -202,8 +201,7 @@ TEST(Coordinator, EndsWith144WhenTheRestartsAreSpent) {
     gang.stopped(0, gang.evidence(0));
   }
   gang.take();
-  ASSERT_EQ(gang.orders<EndOrder>().size(), 1u);
-  EXPECT_EQ(gang.orders<EndOrder>()[0].second.exit_code, 144);
+  gang.expect_end({0}, 144);
 }
 
 TEST(Coordinator, EveryNodeIsToldTheReport) {
@@ -256,8 +254,7 @@ TEST(Coordinator, WhatALostNodeHadToldOfItsProgressCountsAsProgress) {
   gang.coordinator.left(1, "silent");
   gang.stopped(0);
   gang.take();
-  ASSERT_EQ(gang.orders<EndOrder>().size(), 1u);
-  EXPECT_EQ(gang.orders<EndOrder>()[0].second.exit_code, 144);
+  gang.expect_end({0}, 144);
 }
 
 TEST(Coordinator, ANewerCheckpointIsProgressThoughItsIterationsAreRepeated) {
@@ -378,8 +375,7 @@ TEST(Coordinator, AnInterruptionWhileRunningStopsGracefullyAndEndsWithTheSignals
   gang.stopped(0);
   gang.stopped(1);
   gang.take();
-  EXPECT_THAT(gang.receivers<EndOrder>(), ElementsAre(0, 1));
-  for (const auto& [node, end] : gang.orders<EndOrder>()) EXPECT_EQ(end.exit_code, 143);
+  gang.expect_end({0, 1}, 143);
 }
 
 TEST(Coordinator, TheSameSignalOnEveryNodeIsOneInterruption) {
@@ -408,8 +404,7 @@ TEST(Coordinator, AnInterruptionWhileGatheringEndsAtOnce) {
   gang.take();
   gang.interrupted(0, 2);
   gang.take();
-  EXPECT_THAT(gang.receivers<EndOrder>(), ElementsAre(0));
-  EXPECT_EQ(gang.orders<EndOrder>()[0].second.exit_code, 130);
+  gang.expect_end({0}, 130);
 }
 
 TEST(Coordinator, AnInterruptionWhilePreparingEndsAtOnce) {
@@ -429,8 +424,7 @@ TEST(Coordinator, AnInterruptionWhileAFailureIsBeingStoppedEndsInsteadOfStarting
   gang.stopped(0, gang.evidence(0));
   gang.take();
   EXPECT_THAT(gang.orders<StartOrder>(), IsEmpty());
-  ASSERT_EQ(gang.orders<EndOrder>().size(), 1u);
-  EXPECT_EQ(gang.orders<EndOrder>()[0].second.exit_code, 143);
+  gang.expect_end({0}, 143);
 }
 
 TEST(Coordinator, AnInterruptionDuringTheBackoffEndsAtOnce) {

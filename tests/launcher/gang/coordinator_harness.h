@@ -1,5 +1,6 @@
 #pragma once
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -118,6 +119,13 @@ class Gang {
     std::vector<int> found;
     for (const auto& [node, order] : orders<T>()) found.push_back(node);
     return found;
+  }
+
+  /// The actions last taken tell exactly these nodes to end with this exit code.
+  void expect_end(const std::vector<int>& nodes, int exit_code) const {
+    EXPECT_THAT(receivers<EndOrder>(), testing::ElementsAreArray(nodes));
+    for (const auto& [node, end] : orders<EndOrder>())
+      EXPECT_EQ(end.exit_code, exit_code) << "node " << node;
   }
 
  private:
