@@ -57,6 +57,15 @@ TEST(LogLines, ExceptionsEndTracebacks) {
     EXPECT_FALSE(is_exception(line, true)) << line;
 }
 
+TEST(LogLines, NcclNamesItsProcess) {
+  EXPECT_EQ(nccl_process("gpu5:35917:35994 [0] transport/net_ib.cu:788 NCCL WARN NET/IB : x"),
+            "gpu5:35917");
+  for (const char* line :
+       {"", "gpu5:35917:35994 [0] x", "gpu5: Test NCCL failure common.cu:343 'x'",
+        "a line: of NCCL WARN 1:2", "gpu5:x:1 [0] NCCL INFO y"})
+    EXPECT_EQ(nccl_process(line), "") << line;
+}
+
 TEST(LogLines, ALoggerWritesExceptionsIntoItsLines) {
   EXPECT_EQ(logged_exception("CRITICAL [util:158, rank=0] Uncaught DataError: thread 3"),
             "DataError: thread 3");
