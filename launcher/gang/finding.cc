@@ -49,7 +49,7 @@ bool is_chatty(CauseKind kind) {
 /// more before it fails.
 bool is_remark(std::string_view text) {
   if (text.find("NCCL WARN") != text.npos) return false;
-  if (text.find("NCCL INFO") != text.npos) return true;
+  if (text.find("NCCL INFO") != text.npos) return !is_nccl_failing(text);
   const auto digit = [&](size_t at) {
     return at < text.size() && text[at] >= '0' && text[at] <= '9';
   };

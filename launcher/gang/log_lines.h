@@ -46,6 +46,10 @@ bool is_boxed(std::string_view text);
 /// WARN ..."); empty in any other line.
 std::string_view nccl_process(std::string_view text);
 
+/// NCCL's trace of a call that failed, at its level INFO: "NCCL INFO group.cc:64 -> 2 [Async
+/// thread]", with the number of a result that is an error.
+bool is_nccl_failing(std::string_view text);
+
 /// The lines of one rank (all of one label) that explain the one at `index`: the whole traceback
 /// that it ends, with those chained before it, and a message's further lines; else the line itself
 /// with its neighbours of interest. At most `limit` lines; a longer traceback loses its middle.
