@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -48,7 +49,7 @@ bool is_chatty(CauseKind kind) {
 /// more before it fails.
 bool is_remark(std::string_view text) {
   if (text.find("NCCL WARN") != text.npos) return false;
-  if (text.find("NCCL INFO") != text.npos) return true;
+  if (text.find("NCCL INFO") != text.npos) return !is_nccl_failing(text);
   const auto digit = [&](size_t at) {
     return at < text.size() && text[at] >= '0' && text[at] <= '9';
   };
@@ -231,6 +232,15 @@ void Hearing::weigh() {
   // A crash may be the exception's tear-down, and a launcher stops what it has seen fail.
   if (first_own_exception_)
     drop([&](const Match& match) { return match.stopping || rule(match).silent; });
+  // What NCCL's own calls of CUDA fail with behind a connection that broke is its tear-down.
+  std::set<std::string_view> broken;
+  drop([&](const Match& match) {
+    const std::string_view text = lines_[match.index].text;
+    const std::string_view process = nccl_process(text);
+    if (process.empty()) return false;
+    if (match.victim && rule(match).kind == CauseKind::kNetwork) broken.insert(process);
+    return broken.contains(process) && text.find("NCCL WARN Cuda failure") != text.npos;
+  });
   // What it stops behind its report of a failure, it stops because of that.
   const auto reported =
       std::find_if(matches_.begin(), matches_.end(), [](const Match& match) { return match.hint; });

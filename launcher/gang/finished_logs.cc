@@ -16,6 +16,7 @@
 #include "launcher/gang/log_lines.h"
 #include "launcher/gang/rank_numbers.h"
 #include "launcher/gang/torchrun_report.h"
+#include "launcher/gang/wrapped_lines.h"
 
 namespace megalaunch {
 namespace {
@@ -320,6 +321,7 @@ Status read_loose_file(const fs::path& path, const CauseRules& rules, Diagnosis&
     diagnosis.notes.push_back(fmt::format("{}: the last {} MiB were read, {} MiB before them not",
                                           path.string(), kMaxLog >> 20, file->bytes_before >> 20));
   if (auto text = unwrap_json_lines(file->text)) file->text = *std::move(text);
+  if (auto text = join_wrapped_lines(file->text)) file->text = *std::move(text);
   auto found = read_log_text(file->text, path, written_at(path), rules);
   const auto named = rank_in_name(path);
   for (LoggedRank& rank : found) {

@@ -52,6 +52,20 @@ bool take_time(std::string_view& text) {
   return true;
 }
 
+/// "18:11:06.680 text": a collector's time without a day.
+bool take_time_of_day(std::string_view& text) {
+  constexpr std::string_view kShape = "00:00:00";
+  if (text.size() <= kShape.size()) return false;
+  for (size_t i = 0; i < kShape.size(); ++i)
+    if (kShape[i] == '0' ? !digit(text[i]) : text[i] != kShape[i]) return false;
+  std::string_view rest = text.substr(kShape.size());
+  if (rest.front() == '.' || rest.front() == ',')
+    rest.remove_prefix(std::min(rest.find_first_not_of("0123456789", 1), rest.size()));
+  if (!take(rest, " ")) return false;
+  text = rest;
+  return true;
+}
+
 /// "Nov 24 19:35:25 gpu-1 python[123]: text", also without host and program: a system's log.
 bool take_system_time(std::string_view& text, LineLabel& label) {
   constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -221,6 +235,17 @@ bool take_replica(std::string_view& text, LineLabel& label) {
   return true;
 }
 
+/// milabench: "llama.node-1 [stderr] text".
+bool take_named_stream(std::string_view& text, LineLabel& label) {
+  const size_t end = std::min(text.substr(0, 64).find(' '), text.size());
+  std::string_view rest = text.substr(end);
+  if (!is_name(text.substr(0, end)) || !(take(rest, " [stderr] ") || take(rest, " [stdout] ")))
+    return false;
+  label.node = std::string(text.substr(0, end));
+  text = rest;
+  return true;
+}
+
 /// "10.0.0.7"
 bool is_address(std::string_view name) {
   int numbers = 0;
@@ -291,7 +316,7 @@ bool take_padded(std::string_view& text, LineLabel& label) {
 }
 
 /// Ray's "(Worker pid=7, ip=10.0.0.1) text" and "(raylet) text", vLLM's "(VllmWorker rank=2 pid=7)
-/// text".
+/// text", NeMo RL's "(MegatronPolicyWorker[rank=8] pid=7, ip=10.0.0.1) text".
 bool take_ray(std::string_view& text, LineLabel& label) {
   if (!text.starts_with('(')) return false;
   const size_t close = text.substr(0, 128).find(')');
@@ -299,8 +324,9 @@ bool take_ray(std::string_view& text, LineLabel& label) {
   const std::string_view inside = text.substr(1, close - 1);
   if (inside.find(" pid=") == inside.npos && !inside.starts_with("raylet")) return false;
   label.node = std::string(inside);
-  if (const size_t at = inside.find(" rank="); at != inside.npos) {
-    std::string_view number = inside.substr(at + 6);
+  if (const size_t at = inside.find("rank=");
+      at != inside.npos && at > 0 && (inside[at - 1] == ' ' || inside[at - 1] == '[')) {
+    std::string_view number = inside.substr(at + 5);
     if (const auto rank = take_number(number)) label.rank = rank;
   }
   text.remove_prefix(close + 1);
@@ -317,12 +343,13 @@ LineLabel take_prefixes(std::string_view& text) {
     while (take_colour(text)) {
     }
     if (turn == 0 && (take_padded(text, label) || take(text, "> "))) continue;
-    if (take_time(text) || take_system_time(text, label) || take_bracket(text, label) ||
-        take_ray(text, label) || take_spoken_rank(text, label) || take_error_level(text) ||
-        take_logger(text))
+    if (take_time(text) || take_time_of_day(text) || take_system_time(text, label) ||
+        take_bracket(text, label) || take_ray(text, label) || take_spoken_rank(text, label) ||
+        take_error_level(text) || take_logger(text))
       continue;
-    if (turn < 3 && (take_bare(text, label) || take_replica(text, label) ||
-                     take(text, "stderr: ") || take(text, "stdout: ")))
+    if (turn < 3 &&
+        (take_bare(text, label) || take_replica(text, label) || take_named_stream(text, label) ||
+         take(text, "stderr: ") || take(text, "stdout: ")))
       continue;
     break;
   }

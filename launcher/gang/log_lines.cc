@@ -163,6 +163,30 @@ bool is_boxed(std::string_view text) {
   return false;
 }
 
+std::string_view nccl_process(std::string_view text) {
+  if (text.find(" NCCL ") == text.npos) return {};
+  const size_t host = text.substr(0, 128).find(':');
+  if (host == text.npos || text.substr(0, host).find(' ') != text.npos) return {};
+  std::string_view rest = text.substr(host + 1);
+  if (!take_number(rest)) return {};
+  const std::string_view process = text.substr(0, text.size() - rest.size());
+  return take(rest, ":") && take_number(rest) ? process : std::string_view{};
+}
+
+bool is_nccl_failing(std::string_view text) {
+  constexpr std::string_view kInfo = "NCCL INFO ";
+  const size_t at = text.find(kInfo);
+  if (at == text.npos) return false;
+  text.remove_prefix(at + kInfo.size());
+  const size_t line = text.find(".cc:");
+  if (line == text.npos || text.substr(0, line).find(' ') != text.npos) return false;
+  text.remove_prefix(line + 4);
+  constexpr int kRemoteError = 6;  // 7: still in progress
+  if (!take_number(text) || !take(text, " -> ")) return false;
+  const auto result = take_number(text);
+  return result && *result > 0 && *result <= kRemoteError;
+}
+
 std::vector<std::string> lines_that_matter(const std::vector<LogLine>& lines, size_t index,
                                            size_t limit) {
   const LineLabel& label = lines[index].label;

@@ -42,6 +42,14 @@ std::string_view logged_exception(std::string_view text);
 /// and the frame's edges. The exception itself stands below the frame.
 bool is_boxed(std::string_view text);
 
+/// The process that NCCL names at the start of its line ("gpu5:35917" of "gpu5:35917:35994 [0] NCCL
+/// WARN ..."); empty in any other line.
+std::string_view nccl_process(std::string_view text);
+
+/// NCCL's trace of a call that failed, at its level INFO: "NCCL INFO group.cc:64 -> 2 [Async
+/// thread]", with the number of a result that is an error.
+bool is_nccl_failing(std::string_view text);
+
 /// The lines of one rank (all of one label) that explain the one at `index`: the whole traceback
 /// that it ends, with those chained before it, and a message's further lines; else the line itself
 /// with its neighbours of interest. At most `limit` lines; a longer traceback loses its middle.

@@ -73,6 +73,17 @@ TEST(Finding, WhatALauncherKillsBehindItsReportIsNoCause) {
   EXPECT_EQ(found_in(std::string(killed) + std::string(exited), rules).kind, CauseKind::kSignal);
 }
 
+TEST(Finding, WhatNcclSaysOfCudaBehindABrokenConnectionIsItsTearDown) {
+  const CauseRules rules = CauseRules::built_in();
+  const std::string broken =
+      "a:7:8 [0] net_ib.cu:788 NCCL WARN NET/IB : Got completion with error 12\n";
+  const std::string illegal =
+      "a:7:9 [1] init.cu:194 NCCL WARN Cuda failure 'an illegal memory access was encountered'\n";
+  EXPECT_EQ(rule_in(broken + illegal, rules), "peer-lost");
+  EXPECT_EQ(rule_in(illegal + broken, rules), "device") << "the connection broke because of it";
+  EXPECT_EQ(rule_in("b:6" + broken.substr(3) + illegal, rules), "device") << "another process's";
+}
+
 TEST(Finding, ATracebackThatIsCutOffIsAnException) {
   const CauseRules rules = CauseRules::built_in();
   EXPECT_EQ(rule_in("  File \"a.py\", line 1, in f\n    raise AttributeError\n", rules),

@@ -37,6 +37,11 @@ TEST(LineLabel, TheUsualPrefixesSayWhoseLineItIs) {
   EXPECT_EQ(take("[pod/job-worker-3/main] text"), (Taken{{}, {}, "pod/job-worker-3/main", "text"}));
   EXPECT_EQ(take("[1,3]<stderr>:text"), (Taken{3, {}, "", "text"}));
   EXPECT_EQ(take("3: ValueError: x"), (Taken{3, {}, "", "ValueError: x"}));
+  EXPECT_EQ(take("18:11:06.680 [rank4]:   File \"x\""), (Taken{4, {}, "", "  File \"x\""}));
+  EXPECT_EQ(take("llama.cn-d004 [stderr]   File \"x\""),
+            (Taken{{}, {}, "llama.cn-d004", "  File \"x\""}));
+  EXPECT_EQ(take("(Policy[rank=8] pid=7, ip=10.0.0.7) x"),
+            (Taken{8, {}, "Policy[rank=8] pid=7, ip=10.0.0.7", "x"}));
   EXPECT_EQ(take("worker-1: [rank9]: x"), (Taken{9, {}, "worker-1", "x"}));
   EXPECT_EQ(take("10.0.0.7: [rank9]:   x"), (Taken{9, {}, "10.0.0.7", "  x"}));
   EXPECT_EQ(take("i.train/1 [default0]:[rank8]: x"), (Taken{8, 0, "i.train/1", "x"}));

@@ -57,6 +57,25 @@ TEST(LogLines, ExceptionsEndTracebacks) {
     EXPECT_FALSE(is_exception(line, true)) << line;
 }
 
+TEST(LogLines, NcclNamesItsProcess) {
+  EXPECT_EQ(nccl_process("gpu5:35917:35994 [0] transport/net_ib.cu:788 NCCL WARN NET/IB : x"),
+            "gpu5:35917");
+  for (const char* line :
+       {"", "gpu5:35917:35994 [0] x", "gpu5: Test NCCL failure common.cu:343 'x'",
+        "a line: of NCCL WARN 1:2", "gpu5:x:1 [0] NCCL INFO y"})
+    EXPECT_EQ(nccl_process(line), "") << line;
+}
+
+TEST(LogLines, NcclTracesACallThatFailed) {
+  EXPECT_TRUE(is_nccl_failing("a:1:2 [0] NCCL INFO group.cc:64 -> 2 [Async thread]"));
+  EXPECT_TRUE(is_nccl_failing("a:1:2 [0] NCCL INFO misc/socket.cc:749 -> 6"));
+  for (const char* line :
+       {"a:1:2 [0] NCCL INFO init.cc:64 -> 7", "a:1:2 [0] NCCL INFO init.cc:64 -> 0",
+        "a:1:2 [0] NCCL INFO Channel 00 : 0[0] -> 1[1] via P2P/IPC",
+        "a:1:2 [0] NCCL INFO Ring x.cc:00 : 0 -> 1", "group.cc:64 -> 2"})
+    EXPECT_FALSE(is_nccl_failing(line)) << line;
+}
+
 TEST(LogLines, ALoggerWritesExceptionsIntoItsLines) {
   EXPECT_EQ(logged_exception("CRITICAL [util:158, rank=0] Uncaught DataError: thread 3"),
             "DataError: thread 3");
