@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <map>
 #include <tuple>
 #include <utility>
 
@@ -48,6 +49,8 @@ bool is_chatty(CauseKind kind) {
 /// more before it fails.
 bool is_remark(std::string_view text) {
   if (text.find("NCCL WARN") != text.npos) return false;
+  // torchrun's agent says only in a warning that it was told to end.
+  if (text.find("death signal, shutting down") != text.npos) return false;
   if (text.find("NCCL INFO") != text.npos) return true;
   const auto digit = [&](size_t at) {
     return at < text.size() && text[at] >= '0' && text[at] <= '9';
@@ -75,7 +78,9 @@ bool is_setting(std::string_view text) {
 }
 
 /// An exception in torchrun's report is indented; patterns tied to the start must still see it.
+/// What was copied from a terminal has blanks at its end.
 std::string_view matched_part(std::string_view text) {
+  text = text.substr(0, text.find_last_not_of(' ') + 1);
   if (!is_exception(text)) return text;
   text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   return text;
@@ -148,11 +153,13 @@ class Hearing {
   std::vector<size_t> ids_of(std::string_view text, std::string_view logged,
                              const std::vector<std::string_view>& frames) const;
   void hear(const std::vector<size_t>& ids, size_t index, bool raised);
+  bool drawn_again(std::string_view text);
   const CauseRule& rule(const Match& match) const { return rules_.rules()[match.rule]; }
 
   const std::vector<LogLine>& lines_;
   const CauseRules& rules_;
   std::vector<Match> matches_;
+  std::map<std::string_view, std::string_view> bars_;  ///< by total, where each of them is
   std::optional<size_t> last_progress_;
   std::optional<size_t> last_exception_;
   std::optional<int> accused_;
@@ -199,6 +206,14 @@ void Hearing::hear(const std::vector<size_t>& ids, size_t index, bool raised) {
   if (!symptom && !first_own_exception_) first_own_exception_ = index;
 }
 
+/// A progress bar draws its last state once more when the program ends, behind the exception.
+bool Hearing::drawn_again(std::string_view text) {
+  const std::string_view count = bar_count(text);
+  if (count.empty()) return false;
+  const auto [bar, first] = bars_.emplace(count.substr(count.find('/') + 1), count);
+  return first ? last_exception_.has_value() : std::exchange(bar->second, count) == count;
+}
+
 void Hearing::read() {
   Tracebacks tracebacks;
   for (size_t i = 0; i < lines_.size(); ++i) {
@@ -206,7 +221,7 @@ void Hearing::read() {
     const auto part = tracebacks.read(text);
     if (!accused_) accused_ = rank_accused_in(text);
     if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
-    if (is_progress(text)) {
+    if (is_progress(text) && !drawn_again(text)) {
       last_progress_ = i;
       first_own_exception_.reset();
     }
