@@ -46,11 +46,10 @@ bool is_chatty(CauseKind kind) {
 
 /// A warning or information that did not end anybody, such as torch's "[W socket.cpp ...]" while it
 /// still tries, or what NCCL goes without at its level INFO. NCCL's warnings are kept: it says no
-/// more before it fails.
+/// more before it fails; so is that of torchrun's agent that it was told to end.
 bool is_remark(std::string_view text) {
-  if (text.find("NCCL WARN") != text.npos) return false;
-  // torchrun's agent says only in a warning that it was told to end.
-  if (text.find("death signal, shutting down") != text.npos) return false;
+  for (const std::string_view kept : {"NCCL WARN", "death signal, shutting down"})
+    if (text.find(kept) != text.npos) return false;
   if (text.find("NCCL INFO") != text.npos) return true;
   const auto digit = [&](size_t at) {
     return at < text.size() && text[at] >= '0' && text[at] <= '9';
@@ -162,6 +161,7 @@ class Hearing {
   std::map<std::string_view, std::string_view> bars_;  ///< by total, where each of them is
   std::optional<size_t> last_progress_;
   std::optional<size_t> last_exception_;
+  bool nameless_ = false;  ///< the last exception: cut off before its name
   std::optional<int> accused_;
   /// Behind the last progress, and neither a symptom nor the echo of a crash.
   std::optional<size_t> first_own_exception_;
@@ -231,8 +231,10 @@ void Hearing::read() {
     hear(ids_of(matched_part(text), logged, raised ? tracebacks.frames() : none), i,
          raised || !logged.empty());
   }
-  if (const auto raised = tracebacks.cut_off())
+  if (const auto raised = tracebacks.cut_off()) {
     hear(ids_of(*raised, {}, tracebacks.frames()), lines_.size() - 1, true);
+    nameless_ = raised->empty();
+  }
 }
 
 /// Which matches count at all, and which of them less.
@@ -291,6 +293,7 @@ Finding Hearing::finding() const {
     if (const CauseRule* rule = rule_of_exceptions(last_progress_.has_value(), rules_))
       apply(*rule, finding);
     deciding = unknown_first ? first_own_exception_ : last_exception_;
+    finding.nameless = nameless_ && deciding == last_exception_;
     finding.rank = rank_named_in(lines_[*deciding].text);
   }
   if (!deciding) return finding;
