@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <map>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -46,9 +47,10 @@ bool is_chatty(CauseKind kind) {
 
 /// A warning or information that did not end anybody, such as torch's "[W socket.cpp ...]" while it
 /// still tries, or what NCCL goes without at its level INFO. NCCL's warnings are kept: it says no
-/// more before it fails.
+/// more before it fails; so is that of torchrun's agent that it was told to end.
 bool is_remark(std::string_view text) {
-  if (text.find("NCCL WARN") != text.npos) return false;
+  for (const std::string_view kept : {"NCCL WARN", "death signal, shutting down"})
+    if (text.find(kept) != text.npos) return false;
   if (text.find("NCCL INFO") != text.npos) return !is_nccl_failing(text);
   const auto digit = [&](size_t at) {
     return at < text.size() && text[at] >= '0' && text[at] <= '9';
@@ -76,7 +78,9 @@ bool is_setting(std::string_view text) {
 }
 
 /// An exception in torchrun's report is indented; patterns tied to the start must still see it.
+/// What was copied from a terminal has blanks at its end.
 std::string_view matched_part(std::string_view text) {
+  text = text.substr(0, text.find_last_not_of(' ') + 1);
   if (!is_exception(text)) return text;
   text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   return text;
@@ -149,13 +153,16 @@ class Hearing {
   std::vector<size_t> ids_of(std::string_view text, std::string_view logged,
                              const std::vector<std::string_view>& frames) const;
   void hear(const std::vector<size_t>& ids, size_t index, bool raised);
+  bool drawn_again(std::string_view text);
   const CauseRule& rule(const Match& match) const { return rules_.rules()[match.rule]; }
 
   const std::vector<LogLine>& lines_;
   const CauseRules& rules_;
   std::vector<Match> matches_;
+  std::map<std::string_view, std::string_view> bars_;  ///< by total, where each of them is
   std::optional<size_t> last_progress_;
   std::optional<size_t> last_exception_;
+  bool nameless_ = false;  ///< the last exception: cut off before its name
   std::optional<int> accused_;
   /// Behind the last progress, and neither a symptom nor the echo of a crash.
   std::optional<size_t> first_own_exception_;
@@ -200,6 +207,14 @@ void Hearing::hear(const std::vector<size_t>& ids, size_t index, bool raised) {
   if (!symptom && !first_own_exception_) first_own_exception_ = index;
 }
 
+/// A progress bar draws its last state once more when the program ends, behind the exception.
+bool Hearing::drawn_again(std::string_view text) {
+  const std::string_view count = bar_count(text);
+  if (count.empty()) return false;
+  const auto [bar, first] = bars_.emplace(count.substr(count.find('/') + 1), count);
+  return first ? last_exception_.has_value() : std::exchange(bar->second, count) == count;
+}
+
 void Hearing::read() {
   Tracebacks tracebacks;
   for (size_t i = 0; i < lines_.size(); ++i) {
@@ -207,7 +222,7 @@ void Hearing::read() {
     const auto part = tracebacks.read(text);
     if (!accused_) accused_ = rank_accused_in(text);
     if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
-    if (is_progress(text)) {
+    if (is_progress(text) && !drawn_again(text)) {
       last_progress_ = i;
       first_own_exception_.reset();
     }
@@ -217,8 +232,10 @@ void Hearing::read() {
     hear(ids_of(matched_part(text), logged, raised ? tracebacks.frames() : none), i,
          raised || !logged.empty());
   }
-  if (const auto raised = tracebacks.cut_off())
+  if (const auto raised = tracebacks.cut_off()) {
     hear(ids_of(*raised, {}, tracebacks.frames()), lines_.size() - 1, true);
+    nameless_ = raised->empty();
+  }
 }
 
 /// Which matches count at all, and which of them less.
@@ -286,6 +303,7 @@ Finding Hearing::finding() const {
     if (const CauseRule* rule = rule_of_exceptions(last_progress_.has_value(), rules_))
       apply(*rule, finding);
     deciding = unknown_first ? first_own_exception_ : last_exception_;
+    finding.nameless = nameless_ && deciding == last_exception_;
     finding.rank = rank_named_in(lines_[*deciding].text);
   }
   if (!deciding) return finding;

@@ -28,6 +28,7 @@ struct Finding {
   std::optional<int> rank;  ///< the rank that this line, or another one of the same rule, speaks of
                             ///< as its own
   std::optional<int> accused;  ///< the rank that a line says all others waited for
+  bool nameless = false;       ///< an exception of which the log cuts the name off
   bool made_progress = false;  ///< the log shows training iterations
   bool raised = false;  ///< an exception of its own is in it, behind the last training iteration
 };

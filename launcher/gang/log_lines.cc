@@ -103,6 +103,13 @@ bool is_progress(std::string_view text, std::optional<long>* iteration) {
   return is_training_bar(text);
 }
 
+std::string_view bar_count(std::string_view text) {
+  if (!is_training_bar(text)) return {};
+  const size_t end = text.find(" [", text.find("%|"));
+  const size_t start = text.substr(0, end).find_last_of("| ") + 1;
+  return text.substr(start, end - start);
+}
+
 bool starts_traceback(std::string_view text) {
   return text.find("Traceback (most recent call last)") != text.npos;
 }

@@ -26,6 +26,9 @@ std::vector<LogLine> split_log(std::string_view log);
 /// logged loss. `iteration` gets its number where it has one.
 bool is_progress(std::string_view text, std::optional<long>* iteration = nullptr);
 
+/// What tells a progress bar's states apart: "13/620"; empty: no bar that shows training.
+std::string_view bar_count(std::string_view text);
+
 /// The line above the frames of a Python traceback.
 bool starts_traceback(std::string_view text);
 

@@ -162,6 +162,13 @@ Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings
   verdict.first = pick([&](const auto& one, const auto& finding) {
     return failed(one) && !finding.victim && !was_stopped(finding);
   });
+  // Of an exception without its name nothing tells that it is none of the symptoms before it.
+  if (verdict.first && verdict.findings[*verdict.first].nameless)
+    if (const auto before = pick([&](const auto& one, const auto& finding) {
+          return failed(one) && finding.victim && !was_stopped(finding) &&
+                 one.corrected() < evidence[*verdict.first].corrected();
+        }))
+      verdict.first = before;
   const bool somebody_failed = std::any_of(evidence.begin(), evidence.end(), failed);
   if (!verdict.first && somebody_failed)
     verdict.first = pick([&](const auto& one, const auto& finding) {

@@ -129,5 +129,30 @@ TEST(Finding, TheTracebackInAnErrorFileTellsMoreThanItsMessage) {
   EXPECT_EQ(find_cause(evidence, rules).kind, CauseKind::kData);
 }
 
+TEST(Finding, AProgressBarDrawnAgainAtTheEndIsNoProgress) {
+  const CauseRules rules = CauseRules::built_in();
+  const std::string before = " 3%|#| 3/90 [00:09<04:21,  3.0s/it]\n";
+  const std::string raised = "Traceback (most recent call last):\nKeyError: 'lr'\n";
+  const std::string after = "terminate called after throwing an instance of 'c10::Error'\n";
+  EXPECT_EQ(rule_in(before + raised + before + after, rules), "assertion");
+  EXPECT_EQ(rule_in(raised + before + after, rules), "assertion") << "the first one cut off";
+  const std::string on = " 4%|#| 4/90 [00:12<04:21,  3.0s/it]\n";
+  EXPECT_EQ(rule_in(before + raised + on + after, rules), "aborted") << "that was survived";
+}
+
+TEST(Finding, TheAgentsWarningThatItWasToldToEndCounts) {
+  const CauseRules rules = CauseRules::built_in();
+  const std::string agent = "WARNING:torch.distributed.elastic.agent.server.api:Received ";
+  EXPECT_EQ(rule_in(agent + "15 death signal, shutting down workers\n", rules),
+            "stopped-by-launcher");
+  EXPECT_EQ(rule_in(agent + "a keep-alive, Connection refused\n", rules), "");
+}
+
+TEST(Finding, BlanksBehindALineDoNotHideItsEnd) {
+  const CauseRules rules = table("rules: [{name: end, kind: signal, match: ^Terminated$}]");
+  EXPECT_EQ(rule_in("Terminated   \n", rules), "end");
+  EXPECT_EQ(rule_in("Terminated early\n", rules), "");
+}
+
 }  // namespace
 }  // namespace megalaunch

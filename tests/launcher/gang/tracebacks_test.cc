@@ -60,6 +60,7 @@ TEST(Tracebacks, OneThatTheLogCutsOffNamesWhatItsLastLineRaises) {
 
 TEST(Tracebacks, ALaunchersAndFaulthandlersAreNotTheProgramsOwn) {
   for (const std::string_view frame : {"  File \"/x/torch/distributed/run.py\", line 794, in main",
+                                       "  File \"/x/ray/_private/worker.py\", line 2667, in get",
                                        "  File \"/x/threading.py\", line 324 in wait",
                                        "  File \"<unknown>\", line 0, in c10::f()"}) {
     Tracebacks tracebacks;

@@ -266,6 +266,19 @@ TEST(Verdict, AnUnknownErrorBeforeTheSymptomsIsTheCauseAndBehindThemIsNone) {
   EXPECT_EQ(rule_of(kReset + std::string("OddError: training failed\n")), "store-lost");
 }
 
+TEST(Verdict, AnExceptionWhoseNameIsCutOffYieldsToTheSymptomsBeforeIt) {
+  const char* const cut =
+      "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n    g(\n";
+  EXPECT_EQ(
+      decide(std::vector{rank(0, Exited{1}, 10, kReset), rank(1, Exited{1}, 900, cut)}, rules())
+          .kind,
+      CauseKind::kStore);
+  EXPECT_EQ(
+      decide(std::vector{rank(0, Exited{1}, 900, kReset), rank(1, Exited{1}, 10, cut)}, rules())
+          .kind,
+      CauseKind::kConfig);
+}
+
 TEST(Verdict, ARankWhoseLastWordsFoundNoRoomDiedOfTheFullDisk) {
   Evidence mute = rank(3, Exited{1}, 10, " iteration 5/ 10 | loss: 1\n");
   mute.log_disk_full = true;
