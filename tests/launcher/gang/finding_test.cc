@@ -154,5 +154,25 @@ TEST(Finding, BlanksBehindALineDoNotHideItsEnd) {
   EXPECT_EQ(rule_in("Terminated early\n", rules), "");
 }
 
+TEST(Finding, LastWordsCountWhereNothingElseSpeaks) {
+  const CauseRules rules = table(R"(
+rules:
+  - {name: broken, kind: network, victim: true, match: "connection broke"}
+  - {name: launcher, kind: unknown, weak: true, match: "exited with code 1"}
+  - {name: last, kind: config, weak: true, victim: true, last_words: true, before_training: true,
+     match: ["must not", "不能"]})");
+  EXPECT_EQ(rule_in("loading\nthe batch must not be 0\n", rules), "last");
+  EXPECT_EQ(rule_in("参数 batch 不能为空\n", rules), "last");
+  EXPECT_EQ(rule_in("the batch must not be 0\n=====\nrank 3 exited with code 1\n", rules), "last")
+      << "a launcher's report explains nothing";
+  EXPECT_EQ(rule_in("the batch must not be 0\nconnection broke\n", rules), "broken");
+  EXPECT_EQ(rule_in("WARNING: the batch must not be 0\nrank 3 exited with code 1\n", rules),
+            "launcher");
+  EXPECT_EQ(rule_in("the batch must not be 0\na\nb\nc\n", rules), "") << "it went on for long";
+  EXPECT_EQ(rule_in("the batch must not be 0, using default\n", rules), "");
+  EXPECT_EQ(rule_in(" iteration 7/ 10 |\nthe batch must not be 0\n", rules), "");
+  EXPECT_NE(rule_in("the batch must not be 0\nOddError: x\n", rules), "last");
+}
+
 }  // namespace
 }  // namespace megalaunch
