@@ -206,15 +206,20 @@ void Hearing::read() {
 /// Where nothing else tells of a failure, what the program said last is likely to be why it ended.
 void Hearing::hear_last_words() {
   constexpr size_t kLast = 3;
-  if (last_progress_ || last_exception_) return;
+  if (last_exception_) return;
   if (!std::all_of(matches_.begin(), matches_.end(), [](const Match& match) { return match.hint; }))
     return;
   for (size_t back = 0; back < std::min(kLast, said_.size()); ++back) {
     const size_t index = said_[said_.size() - 1 - back];
+    const std::string_view text = lines_[index].text;
+    if (const std::string_view name = relayed_exception(text); !name.empty()) {
+      hear(ids_of(name, {}, {}), index, true);
+      return;
+    }
     std::vector<size_t> ids;
-    rules_.patterns().match(lines_[index].text, ids);
+    rules_.patterns().match(text, ids);
     std::erase_if(ids, [&](size_t id) { return !rules_.rules()[id].last_words; });
-    if (hear(ids, index, false)) return;
+    if (!last_progress_ && hear(ids, index, false)) return;
   }
 }
 

@@ -30,11 +30,13 @@ bool is_remark(std::string_view text) {
       (digit(2) || text.substr(2).starts_with(' ')))
     return true;
   if (text.starts_with('W') && digit(1) && digit(2) && digit(3)) return true;
+  // What pip says of a package that it did not install stays without consequence.
+  if (text.find(" requires ") != text.npos && text.find(", but you have ") != text.npos)
+    return true;
   // What a script says when it cleans up.
   for (const std::string_view command : {"rm: ", "rmdir: ", "kill: ", "umount: ", "pkill: "})
     if (text.starts_with(command)) return true;
   const std::string_view start = text.substr(0, 200);
-  // What pip says of a package that it did not install stays without consequence.
   for (const std::string_view level :
        {"WARNING", "Warning: ", "[DEBUG]", "ERROR: pip's dependency resolver"})
     if (start.find(level) != start.npos) return true;

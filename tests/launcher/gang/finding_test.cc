@@ -174,5 +174,19 @@ rules:
   EXPECT_NE(rule_in("the batch must not be 0\nOddError: x\n", rules), "last");
 }
 
+TEST(Finding, ADriversWordsGiveTheClassOfAnExceptionElsewhere) {
+  const CauseRules rules = CauseRules::built_in();
+  EXPECT_EQ(found_in("ray.exceptions.RayTaskError(OddError): ray::f() (pid=7)\n", rules).kind,
+            CauseKind::kConfig);
+  EXPECT_EQ(rule_in("ray.exceptions.RayTaskError(KeyError): ray::f() (pid=7)\n", rules),
+            "assertion");
+  EXPECT_EQ(found_in("ray.exceptions.RayTaskError(RuntimeError): ray::f() (pid=7)\n"
+                     "RuntimeError: NCCL error in: x.cpp:7\n",
+                     rules)
+                .kind,
+            CauseKind::kNetwork)
+      << "what it raised says more";
+}
+
 }  // namespace
 }  // namespace megalaunch
