@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "launcher/gang/end_rule.h"
 #include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
 #include "launcher/gang/named_rank.h"
@@ -55,25 +56,6 @@ std::string_view matched_part(std::string_view text) {
   return text;
 }
 
-bool contains(const std::vector<int>& values, int value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
-}
-
-/// The strongest rule on the exit status alone; `raised`: the rank had written an exception.
-const CauseRule* rule_of_end(const RankEnd& end, bool raised, const CauseRules& rules) {
-  const CauseRule* found = nullptr;
-  for (const CauseRule& rule : rules.rules()) {
-    if (rule.silent && raised) continue;
-    const auto* exited = std::get_if<Exited>(&end);
-    const auto* signaled = std::get_if<Signaled>(&end);
-    if (!(exited != nullptr && contains(rule.codes, exited->code)) &&
-        !(signaled != nullptr && contains(rule.signals, signaled->signal)))
-      continue;
-    if (found == nullptr || (found->weak && !rule.weak)) found = &rule;
-  }
-  return found;
-}
-
 void apply(const CauseRule& rule, Finding& finding) {
   finding.rule = &rule;
   finding.kind = rule.kind;
@@ -112,6 +94,7 @@ class Hearing {
   bool hear(const std::vector<size_t>& ids, size_t index, bool raised);
   void hear_last_words();
   bool drawn_again(std::string_view text);
+  std::optional<int> blamed() const;
   const CauseRule& rule(const Match& match) const { return rules_.rules()[match.rule]; }
 
   const std::vector<LogLine>& lines_;
@@ -259,6 +242,18 @@ void Hearing::weigh() {
     match.remark = !match.raised && match.index < cause->index && is_chatty(rule(match).kind);
 }
 
+/// The one rank of which launchers say that it failed.
+std::optional<int> Hearing::blamed() const {
+  std::optional<int> blamed;
+  for (const Match& match : matches_) {
+    if (!match.hint) continue;
+    const auto rank = rank_named_in(lines_[match.index].text);
+    if (!rank || (blamed && blamed != rank)) return std::nullopt;
+    blamed = rank;
+  }
+  return blamed;
+}
+
 Finding Hearing::finding() const {
   Finding finding;
   finding.made_progress = last_progress_.has_value();
@@ -293,6 +288,7 @@ Finding Hearing::finding() const {
   }
   if (!deciding) return finding;
   if (!finding.rank) finding.rank = rank_spawned(lines_, *deciding);
+  if (!finding.rank) finding.rank = blamed();
   finding.source = Finding::Source::kStderr;
   finding.line = lines_[*deciding].number;
   finding.text = std::string(lines_[*deciding].text.substr(0, PatternSet::kMaxLine));

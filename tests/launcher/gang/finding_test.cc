@@ -115,6 +115,17 @@ TEST(Finding, TheSpawnersHeadlineNamesTheRank) {
             3);
 }
 
+TEST(Finding, TheOneRankThatALauncherBlamesIsThatOfALineWithoutARank) {
+  const CauseRules rules = CauseRules::built_in();
+  const std::string line = "slurmstepd: error: execve(): ml: No such file or directory\n";
+  const std::string blamed = "srun: error: gpu-1: task 3: Exited with exit code 2\n";
+  EXPECT_EQ(found_in(line + blamed, rules).rank, 3);
+  EXPECT_EQ(
+      found_in(line + blamed + "srun: error: gpu-2: task 5: Exited with exit code 2\n", rules).rank,
+      std::nullopt)
+      << "one of two";
+}
+
 TEST(Finding, TheTracebackInAnErrorFileTellsMoreThanItsMessage) {
   const CauseRules rules = CauseRules::built_in();
   Evidence evidence;
