@@ -136,6 +136,7 @@ bool Hearing::hear(const std::vector<size_t>& ids, size_t index, bool raised) {
   if (!ids.empty()) {
     const size_t id = *std::min_element(ids.begin(), ids.end());
     rule = &rules_.rules()[id];
+    if (!raised && is_chatty(rule->kind) && is_information(lines_[index].text)) return false;
     matches_.push_back({.hint = is_hint(*rule),
                         .weak = rule->weak,
                         .victim = rule->victim,

@@ -43,6 +43,14 @@ bool is_remark(std::string_view text) {
   return false;
 }
 
+bool is_information(std::string_view text) {
+  const std::string_view start = text.substr(0, 100);
+  if (start.find("NCCL") != start.npos) return false;
+  for (const std::string_view level : {" INFO ", "INFO:", "[INFO]", "[INFO|", " INFO: "})
+    if (start.find(level) != start.npos || text.starts_with("INFO ")) return true;
+  return false;
+}
+
 bool is_setting(std::string_view text) {
   const size_t dots = text.find(" ...");
   return dots != text.npos && text.find("  ") < dots &&

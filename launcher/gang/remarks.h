@@ -11,6 +11,10 @@ namespace megalaunch {
 /// more before it fails; so is that of torchrun's agent that it was told to end.
 bool is_remark(std::string_view text);
 
+/// A logger's line of level INFO. Programs tell there of signals and of lost nodes too, but refuse
+/// nothing. NCCL's lines are none: see is_remark().
+bool is_information(std::string_view text);
+
 /// The lists of arguments that Megatron and DeepSpeed print ("  rerun_mode ............ disabled"):
 /// names of settings, not events.
 bool is_setting(std::string_view text);

@@ -199,5 +199,14 @@ TEST(Finding, ADriversWordsGiveTheClassOfAnExceptionElsewhere) {
       << "what it raised says more";
 }
 
+TEST(Finding, InformationRefusesNothingButMayTellOfASignal) {
+  const CauseRules rules = CauseRules::built_in();
+  EXPECT_EQ(rule_in("[INFO] x.py:7: cache: Permission denied\n", rules), "");
+  EXPECT_EQ(rule_in("x.py:7: cache: Permission denied\n", rules), "missing-file");
+  EXPECT_EQ(rule_in("INFO:root:received SIGTERM\n", rules), "terminated");
+  EXPECT_EQ(rule_in("2020-01-20 19:45:24 [INFO] [Driver] OverflowError: too large\n", rules),
+            "assertion");
+}
+
 }  // namespace
 }  // namespace megalaunch

@@ -18,6 +18,17 @@ TEST(Remarks, WarningsAndInformationEndNobody) {
     EXPECT_FALSE(is_remark(text)) << text;
 }
 
+TEST(Remarks, InformationIsKnownByItsLevel) {
+  for (const std::string_view text :
+       {"INFO 04-28 15:04:33 model_runner.py:1017] Capturing", "INFO:megatron.core: built",
+        "[2024-06-17 11:50:42,813] [INFO] [real_accelerator.py:203:get] cuda",
+        "[INFO|trainer.py:1760] 2024-01-09 >> running",
+        "2021-07-14 13:21:26,887 INFO x.py:58 -- up"})
+    EXPECT_TRUE(is_information(text)) << text;
+  EXPECT_FALSE(is_information("gpu-1:7:7 [0] NCCL INFO group.cc:64 -> 2"));
+  EXPECT_FALSE(is_information("ERROR: no INFO"));
+}
+
 TEST(Remarks, ListsOfSettingsAreNoEvents) {
   EXPECT_TRUE(is_setting("  rerun_mode ............ disabled"));
   EXPECT_FALSE(is_setting("loading the checkpoint ... failed"));
