@@ -12,7 +12,6 @@
 #include "launcher/gang/log_lines.h"
 #include "launcher/gang/named_rank.h"
 #include "launcher/gang/remarks.h"
-#include "launcher/gang/scan.h"
 #include "launcher/gang/tracebacks.h"
 
 namespace megalaunch {
