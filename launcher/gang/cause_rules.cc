@@ -77,8 +77,8 @@ std::vector<YAML::Node> items_of(const YAML::Node& node) {
 WrittenRule read_rule(const YAML::Node& node) {
   check_keys(node,
              {"name", "kind", "match", "frame", "fold_case", "code", "signal", "victim", "weak",
-              "silent", "stopping", "before_training", "exceptions", "certain", "retries",
-              "repeat_ends", "needs_progress", "advice"},
+              "silent", "stopping", "before_training", "last_words", "exceptions", "certain",
+              "retries", "repeat_ends", "needs_progress", "advice"},
              "a rule");
   WrittenRule written;
   CauseRule& rule = written.rule;
@@ -98,6 +98,7 @@ WrittenRule read_rule(const YAML::Node& node) {
   rule.silent = flag("silent", false);
   rule.stopping = flag("stopping", false);
   rule.before_training = flag("before_training", false);
+  rule.last_words = flag("last_words", false);
   rule.exceptions = flag("exceptions", false);
   rule.certain = flag("certain", true);
   const auto read_patterns = [&](const char* key, std::vector<std::string>& patterns) {

@@ -64,9 +64,11 @@ struct CauseRule {
   bool stopping =
       false;  ///< how a rank also ends when it is stopped: a cause only when no rank has another
   bool before_training = false;  ///< its patterns count only in a log without training iterations
-  bool exceptions = false;       ///< speaks about every Python exception that no pattern knows
-  bool certain = true;           ///< false: other causes look the same
-  RetryHabit habit;              ///< the kind's, with what the rule overrides
+  bool last_words = false;  ///< its patterns count only in what a program said last, where no rule
+                            ///< knows a line of the log and it shows neither exception nor training
+  bool exceptions = false;  ///< speaks about every Python exception that no pattern knows
+  bool certain = true;      ///< false: other causes look the same
+  RetryHabit habit;         ///< the kind's, with what the rule overrides
   std::string advice;
 };
 

@@ -7,10 +7,11 @@
 #include <tuple>
 #include <utility>
 
+#include "launcher/gang/end_rule.h"
 #include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
 #include "launcher/gang/named_rank.h"
-#include "launcher/gang/scan.h"
+#include "launcher/gang/remarks.h"
 #include "launcher/gang/tracebacks.h"
 
 namespace megalaunch {
@@ -45,38 +46,6 @@ bool is_chatty(CauseKind kind) {
          kind == CauseKind::kStore;
 }
 
-/// A warning or information that did not end anybody, such as torch's "[W socket.cpp ...]" while it
-/// still tries, or what NCCL goes without at its level INFO. NCCL's warnings are kept: it says no
-/// more before it fails; so is that of torchrun's agent that it was told to end.
-bool is_remark(std::string_view text) {
-  for (const std::string_view kept : {"NCCL WARN", "death signal, shutting down"})
-    if (text.find(kept) != text.npos) return false;
-  if (text.find("NCCL INFO") != text.npos) return !is_nccl_failing(text);
-  const auto digit = [&](size_t at) {
-    return at < text.size() && text[at] >= '0' && text[at] <= '9';
-  };
-  // [W and [I: torch's warnings and information from C++.
-  if ((text.starts_with("[W") || text.starts_with("[I")) &&
-      (digit(2) || text.substr(2).starts_with(' ')))
-    return true;
-  if (text.starts_with('W') && digit(1) && digit(2) && digit(3)) return true;
-  const std::string_view start = text.substr(0, 200);
-  // What pip says of a package that it did not install stays without consequence.
-  for (const std::string_view level :
-       {"WARNING", "Warning: ", "[DEBUG]", "ERROR: pip's dependency resolver"})
-    if (start.find(level) != start.npos) return true;
-  return false;
-}
-
-/// The lists of arguments that Megatron and DeepSpeed print ("  rerun_mode ............ disabled"):
-/// names of settings, not events.
-bool is_setting(std::string_view text) {
-  const size_t dots = text.find(" ...");
-  return dots != text.npos && text.find("  ") < dots &&
-         text.find_first_not_of('.', dots + 1) < text.size() &&
-         text[text.find_first_not_of('.', dots + 1)] == ' ';
-}
-
 /// An exception in torchrun's report is indented; patterns tied to the start must still see it.
 /// What was copied from a terminal has blanks at its end.
 std::string_view matched_part(std::string_view text) {
@@ -84,25 +53,6 @@ std::string_view matched_part(std::string_view text) {
   if (!is_exception(text)) return text;
   text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   return text;
-}
-
-bool contains(const std::vector<int>& values, int value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
-}
-
-/// The strongest rule on the exit status alone; `raised`: the rank had written an exception.
-const CauseRule* rule_of_end(const RankEnd& end, bool raised, const CauseRules& rules) {
-  const CauseRule* found = nullptr;
-  for (const CauseRule& rule : rules.rules()) {
-    if (rule.silent && raised) continue;
-    const auto* exited = std::get_if<Exited>(&end);
-    const auto* signaled = std::get_if<Signaled>(&end);
-    if (!(exited != nullptr && contains(rule.codes, exited->code)) &&
-        !(signaled != nullptr && contains(rule.signals, signaled->signal)))
-      continue;
-    if (found == nullptr || (found->weak && !rule.weak)) found = &rule;
-  }
-  return found;
 }
 
 void apply(const CauseRule& rule, Finding& finding) {
@@ -117,18 +67,6 @@ const CauseRule* rule_of_exceptions(bool trained, const CauseRules& rules) {
   for (const CauseRule& rule : rules.rules())
     if (rule.exceptions && !(rule.before_training && trained)) return &rule;
   return nullptr;
-}
-
-/// torch.multiprocessing.spawn says above a traceback whose it is: "-- Process 1 terminated with
-/// the following error:".
-std::optional<int> rank_spawned(const std::vector<LogLine>& lines, size_t index) {
-  constexpr size_t kReach = 200;
-  for (size_t back = index; back > 0 && index - back < kReach; --back) {
-    std::string_view text = lines[back - 1].text;
-    if (!scan::take(text, "-- Process ")) continue;
-    return scan::take_number(text);
-  }
-  return std::nullopt;
 }
 
 Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
@@ -152,13 +90,16 @@ class Hearing {
   void weigh();
   std::vector<size_t> ids_of(std::string_view text, std::string_view logged,
                              const std::vector<std::string_view>& frames) const;
-  void hear(const std::vector<size_t>& ids, size_t index, bool raised);
+  bool hear(const std::vector<size_t>& ids, size_t index, bool raised);
+  void hear_last_words();
   bool drawn_again(std::string_view text);
+  std::optional<int> blamed() const;
   const CauseRule& rule(const Match& match) const { return rules_.rules()[match.rule]; }
 
   const std::vector<LogLine>& lines_;
   const CauseRules& rules_;
   std::vector<Match> matches_;
+  std::vector<size_t> said_;  ///< the lines that no rule knows and that are the program's own words
   std::map<std::string_view, std::string_view> bars_;  ///< by total, where each of them is
   std::optional<size_t> last_progress_;
   std::optional<size_t> last_exception_;
@@ -178,8 +119,9 @@ std::vector<size_t> Hearing::ids_of(std::string_view text, std::string_view logg
   std::vector<size_t> framed;
   for (const std::string_view frame : frames) rules_.frame_patterns().match(frame, framed);
   std::erase_if(ids, [&](size_t id) {
-    return !rules_.rules()[id].frame.empty() &&
-           std::find(framed.begin(), framed.end(), id) == framed.end();
+    const CauseRule& rule = rules_.rules()[id];
+    return rule.last_words ||
+           (!rule.frame.empty() && std::find(framed.begin(), framed.end(), id) == framed.end());
   });
   for (const size_t id : framed)
     if (rules_.rules()[id].match.empty()) ids.push_back(id);
@@ -187,11 +129,13 @@ std::vector<size_t> Hearing::ids_of(std::string_view text, std::string_view logg
 }
 
 /// What one line says is what the earliest rule reads in it: later ones read it with looser words.
-void Hearing::hear(const std::vector<size_t>& ids, size_t index, bool raised) {
+/// False: it is of no rule, and no exception.
+bool Hearing::hear(const std::vector<size_t>& ids, size_t index, bool raised) {
   const CauseRule* rule = nullptr;
   if (!ids.empty()) {
     const size_t id = *std::min_element(ids.begin(), ids.end());
     rule = &rules_.rules()[id];
+    if (!raised && is_chatty(rule->kind) && is_information(lines_[index].text)) return false;
     matches_.push_back({.hint = is_hint(*rule),
                         .weak = rule->weak,
                         .victim = rule->victim,
@@ -201,10 +145,11 @@ void Hearing::hear(const std::vector<size_t>& ids, size_t index, bool raised) {
                         .raised = raised});
   }
   // A launcher's exception about another process explains nothing.
-  if (!raised || (rule != nullptr && is_hint(*rule))) return;
+  if (!raised || (rule != nullptr && is_hint(*rule))) return rule != nullptr;
   last_exception_ = index;
   const bool symptom = rule != nullptr && (rule->victim || rule->silent || rule->stopping);
   if (!symptom && !first_own_exception_) first_own_exception_ = index;
+  return true;
 }
 
 /// A progress bar draws its last state once more when the program ends, behind the exception.
@@ -222,6 +167,7 @@ void Hearing::read() {
     const auto part = tracebacks.read(text);
     if (!accused_) accused_ = rank_accused_in(text);
     if (part == Tracebacks::Part::kQuoted || is_remark(text) || is_setting(text)) continue;
+    if (part == Tracebacks::Part::kOutside && goes_on(text)) continue;
     if (is_progress(text) && !drawn_again(text)) {
       last_progress_ = i;
       first_own_exception_.reset();
@@ -229,12 +175,34 @@ void Hearing::read() {
     const bool raised = part == Tracebacks::Part::kException;
     const std::string_view logged = raised ? std::string_view{} : logged_exception(text);
     const std::vector<std::string_view> none;
-    hear(ids_of(matched_part(text), logged, raised ? tracebacks.frames() : none), i,
-         raised || !logged.empty());
+    const bool heard = hear(ids_of(matched_part(text), logged, raised ? tracebacks.frames() : none),
+                            i, raised || !logged.empty());
+    if (!heard && !is_boxed(text) && !is_launchers_report(text)) said_.push_back(i);
   }
   if (const auto raised = tracebacks.cut_off()) {
     hear(ids_of(*raised, {}, tracebacks.frames()), lines_.size() - 1, true);
     nameless_ = raised->empty();
+  }
+  hear_last_words();
+}
+
+/// Where nothing else tells of a failure, what the program said last is likely to be why it ended.
+void Hearing::hear_last_words() {
+  constexpr size_t kLast = 3;
+  if (last_exception_) return;
+  if (!std::all_of(matches_.begin(), matches_.end(), [](const Match& match) { return match.hint; }))
+    return;
+  for (size_t back = 0; back < std::min(kLast, said_.size()); ++back) {
+    const size_t index = said_[said_.size() - 1 - back];
+    const std::string_view text = lines_[index].text;
+    if (const std::string_view name = relayed_exception(text); !name.empty()) {
+      hear(ids_of(name, {}, {}), index, true);
+      return;
+    }
+    std::vector<size_t> ids;
+    rules_.patterns().match(text, ids);
+    std::erase_if(ids, [&](size_t id) { return !rules_.rules()[id].last_words; });
+    if (!last_progress_ && hear(ids, index, false)) return;
   }
 }
 
@@ -274,6 +242,18 @@ void Hearing::weigh() {
     match.remark = !match.raised && match.index < cause->index && is_chatty(rule(match).kind);
 }
 
+/// The one rank of which launchers say that it failed.
+std::optional<int> Hearing::blamed() const {
+  std::optional<int> blamed;
+  for (const Match& match : matches_) {
+    if (!match.hint) continue;
+    const auto rank = rank_named_in(lines_[match.index].text);
+    if (!rank || (blamed && blamed != rank)) return std::nullopt;
+    blamed = rank;
+  }
+  return blamed;
+}
+
 Finding Hearing::finding() const {
   Finding finding;
   finding.made_progress = last_progress_.has_value();
@@ -308,6 +288,7 @@ Finding Hearing::finding() const {
   }
   if (!deciding) return finding;
   if (!finding.rank) finding.rank = rank_spawned(lines_, *deciding);
+  if (!finding.rank) finding.rank = blamed();
   finding.source = Finding::Source::kStderr;
   finding.line = lines_[*deciding].number;
   finding.text = std::string(lines_[*deciding].text.substr(0, PatternSet::kMaxLine));

@@ -172,6 +172,10 @@ LoggedRank* rank_of(const TorchrunFailure& failure, std::vector<LoggedRank>& ran
   return nullptr;
 }
 
+bool stopped_by_launcher(const Finding& finding) {
+  return finding.rule != nullptr && finding.rule->stopping && finding.victim;
+}
+
 /// Gives the ranks their ends from torchrun's report. A rank of which nothing else is known becomes
 /// one of its own when its end tells something; "exitcode 1" does only when there is no other text
 /// at all.
@@ -202,6 +206,12 @@ void merge_report(const std::vector<TorchrunFailure>& report, const fs::path& pa
     }
     if (rank != nullptr) {
       apply_failure(failure, *rank);
+      // It ended by itself; torchrun stopped the others because of that.
+      if (failure.root_cause && says_nothing && stopped_by_launcher(rank->finding)) {
+        rank->finding = by_end.finding;
+        rank->finding.source = Finding::Source::kEnd;
+        rank->evidence.ended_at = by_end.evidence.ended_at;
+      }
       if (!failure.stopped_by_torchrun() && !says_nothing &&
           stronger(by_end.finding, rank->finding, rules)) {
         rank->finding = by_end.finding;

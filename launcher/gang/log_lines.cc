@@ -164,6 +164,15 @@ std::string_view logged_exception(std::string_view text) {
   return {};
 }
 
+std::string_view relayed_exception(std::string_view text) {
+  constexpr std::string_view kRelay = "TaskError(";
+  const size_t at = text.find(kRelay);
+  if (at == text.npos) return {};
+  text.remove_prefix(at + kRelay.size());
+  text = text.substr(0, text.find(')'));
+  return is_exception(text) ? text : std::string_view{};
+}
+
 bool is_boxed(std::string_view text) {
   for (const std::string_view edge : {"│", "╭", "╰"})
     if (text.starts_with(edge)) return true;

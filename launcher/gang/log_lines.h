@@ -41,6 +41,11 @@ bool is_exception(std::string_view text, bool behind_frames = false);
 /// text"), from its name on; empty: none.
 std::string_view logged_exception(std::string_view text);
 
+/// The name of the exception that a driver says it got from a task elsewhere, whose own traceback
+/// stands elsewhere too ("KeyError" of "ray.exceptions.RayTaskError(KeyError): ray::f() ...");
+/// empty: none.
+std::string_view relayed_exception(std::string_view text);
+
 /// The line is part of the frame that Python's rich draws around a traceback: quoted code, values
 /// and the frame's edges. The exception itself stands below the frame.
 bool is_boxed(std::string_view text);

@@ -1,5 +1,6 @@
 #include "launcher/gang/named_rank.h"
 
+#include "launcher/gang/log_lines.h"
 #include "launcher/gang/scan.h"
 
 namespace megalaunch {
@@ -95,6 +96,16 @@ std::optional<int> rank_accused_in(std::string_view text) {
   take_blanks(text);
   if (take(text, "-")) take_blanks(text);
   return only_one(text, " finished collective");
+}
+
+std::optional<int> rank_spawned(const std::vector<LogLine>& lines, size_t index) {
+  constexpr size_t kReach = 200;
+  for (size_t back = index; back > 0 && index - back < kReach; --back) {
+    std::string_view text = lines[back - 1].text;
+    if (!scan::take(text, "-- Process ")) continue;
+    return scan::take_number(text);
+  }
+  return std::nullopt;
 }
 
 }  // namespace megalaunch

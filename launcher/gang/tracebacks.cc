@@ -5,6 +5,7 @@
 
 #include "launcher/gang/log_lines.h"
 #include "launcher/gang/scan.h"
+#include "launcher/gang/waiting_frames.h"
 
 namespace megalaunch {
 namespace {
@@ -19,17 +20,11 @@ bool is_begun_frame(std::string_view text) {
   return text.starts_with(kStart) || (text.size() >= 2 && kStart.starts_with(text));
 }
 
-/// A frame that does not tell of the program's own failure: a launcher's or that of Ray's driver,
-/// which tell of a process elsewhere, and those of faulthandler ("line 7 in f") and of native code.
+/// A frame that does not tell of the program's own failure: one that waits for a process elsewhere,
+/// and those of faulthandler ("line 7 in f") and of native code.
 bool is_foreign(std::string_view frame) {
-  if (frame.find(", in ") == frame.npos || frame.find("<unknown>") != frame.npos) return true;
-  for (const std::string_view place :
-       {"torch/distributed/run.py", "torch/distributed/launch", "torch/distributed/elastic/",
-        "bin/torchrun", "accelerate/commands/", "bin/accelerate", "deepspeed/launcher/",
-        "bin/deepspeed", "subprocess.py", "torch/multiprocessing/spawn.py",
-        "ray/_private/worker.py", "ray/worker.py"})
-    if (frame.find(place) != frame.npos) return true;
-  return false;
+  return frame.find(", in ") == frame.npos || frame.find("<unknown>") != frame.npos ||
+         waits_for_others(frame);
 }
 
 /// rich's "│ /x/y.py:7 in f": what is in the box, where it names a place.

@@ -150,6 +150,21 @@ Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings
       finding.rule = nullptr;
       finding.kind = CauseKind::kUnknown;
     }
+  // What one rank said last tells nothing where another one knows more.
+  const auto guessed = [](const Finding& finding) {
+    return finding.rule != nullptr && finding.rule->last_words;
+  };
+  const bool known =
+      std::any_of(verdict.findings.begin(), verdict.findings.end(), [&](const Finding& finding) {
+        return finding.line != 0 && !guessed(finding) &&
+               (finding.rule == nullptr || finding.kind != CauseKind::kUnknown);
+      });
+  for (Finding& finding : verdict.findings)
+    if (known && guessed(finding)) {
+      finding.rule = nullptr;
+      finding.kind = CauseKind::kUnknown;
+      finding.line = 0;
+    }
   const auto pick = [&](auto&& wanted) {
     std::vector<Candidate> candidates;
     for (size_t i = 0; i < evidence.size(); ++i)

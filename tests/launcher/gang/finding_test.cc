@@ -115,6 +115,17 @@ TEST(Finding, TheSpawnersHeadlineNamesTheRank) {
             3);
 }
 
+TEST(Finding, TheOneRankThatALauncherBlamesIsThatOfALineWithoutARank) {
+  const CauseRules rules = CauseRules::built_in();
+  const std::string line = "slurmstepd: error: execve(): ml: No such file or directory\n";
+  const std::string blamed = "srun: error: gpu-1: task 3: Exited with exit code 2\n";
+  EXPECT_EQ(found_in(line + blamed, rules).rank, 3);
+  EXPECT_EQ(
+      found_in(line + blamed + "srun: error: gpu-2: task 5: Exited with exit code 2\n", rules).rank,
+      std::nullopt)
+      << "one of two";
+}
+
 TEST(Finding, TheTracebackInAnErrorFileTellsMoreThanItsMessage) {
   const CauseRules rules = CauseRules::built_in();
   Evidence evidence;
@@ -152,6 +163,49 @@ TEST(Finding, BlanksBehindALineDoNotHideItsEnd) {
   const CauseRules rules = table("rules: [{name: end, kind: signal, match: ^Terminated$}]");
   EXPECT_EQ(rule_in("Terminated   \n", rules), "end");
   EXPECT_EQ(rule_in("Terminated early\n", rules), "");
+}
+
+TEST(Finding, LastWordsCountWhereNothingElseSpeaks) {
+  const CauseRules rules = table(R"(
+rules:
+  - {name: broken, kind: network, victim: true, match: "connection broke"}
+  - {name: launcher, kind: unknown, weak: true, match: "exited with code 1"}
+  - {name: last, kind: config, weak: true, victim: true, last_words: true, before_training: true,
+     match: ["must not", "不能"]})");
+  EXPECT_EQ(rule_in("loading\nthe batch must not be 0\n", rules), "last");
+  EXPECT_EQ(rule_in("参数 batch 不能为空\n", rules), "last");
+  EXPECT_EQ(rule_in("the batch must not be 0\n=====\nrank 3 exited with code 1\n", rules), "last")
+      << "a launcher's report explains nothing";
+  EXPECT_EQ(rule_in("the batch must not be 0\nconnection broke\n", rules), "broken");
+  EXPECT_EQ(rule_in("WARNING: the batch must not be 0\nrank 3 exited with code 1\n", rules),
+            "launcher");
+  EXPECT_EQ(rule_in("the batch must not be 0\na\nb\nc\n", rules), "") << "it went on for long";
+  EXPECT_EQ(rule_in("the batch must not be 0, using default\n", rules), "");
+  EXPECT_EQ(rule_in(" iteration 7/ 10 |\nthe batch must not be 0\n", rules), "");
+  EXPECT_NE(rule_in("the batch must not be 0\nOddError: x\n", rules), "last");
+}
+
+TEST(Finding, ADriversWordsGiveTheClassOfAnExceptionElsewhere) {
+  const CauseRules rules = CauseRules::built_in();
+  EXPECT_EQ(found_in("ray.exceptions.RayTaskError(OddError): ray::f() (pid=7)\n", rules).kind,
+            CauseKind::kConfig);
+  EXPECT_EQ(rule_in("ray.exceptions.RayTaskError(KeyError): ray::f() (pid=7)\n", rules),
+            "assertion");
+  EXPECT_EQ(found_in("ray.exceptions.RayTaskError(RuntimeError): ray::f() (pid=7)\n"
+                     "RuntimeError: NCCL error in: x.cpp:7\n",
+                     rules)
+                .kind,
+            CauseKind::kNetwork)
+      << "what it raised says more";
+}
+
+TEST(Finding, InformationRefusesNothingButMayTellOfASignal) {
+  const CauseRules rules = CauseRules::built_in();
+  EXPECT_EQ(rule_in("[INFO] x.py:7: cache: Permission denied\n", rules), "");
+  EXPECT_EQ(rule_in("x.py:7: cache: Permission denied\n", rules), "missing-file");
+  EXPECT_EQ(rule_in("INFO:root:received SIGTERM\n", rules), "terminated");
+  EXPECT_EQ(rule_in("2020-01-20 19:45:24 [INFO] [Driver] OverflowError: too large\n", rules),
+            "assertion");
 }
 
 }  // namespace

@@ -181,6 +181,16 @@ TEST(FinishedLogs, TextWithoutAPrefixIsThatOfTheRankWhichTorchrunBlames) {
   EXPECT_EQ(first.evidence.rank, 1);
 }
 
+TEST(FinishedLogs, WhatTorchrunStopsItStopsBecauseOfTheRankThatItBlames) {
+  const auto ranks = read_log_text(
+      "Sending process 4637 closing signal SIGTERM\n"
+      "api.py:826] failed (exitcode: 1) local_rank: 1 (pid: 4638) of binary: python\n",
+      "log", WallTime{}, CauseRules::built_in());
+  ASSERT_EQ(ranks.size(), 1U);
+  EXPECT_EQ(ranks[0].evidence.rank, 1);
+  EXPECT_EQ(ranks[0].finding.kind, CauseKind::kUnknown);
+}
+
 TEST(FinishedLogs, AContainersJsonIsReadAsItsText) {
   const TempDir dir;
   const auto log = dir.path() / "log";

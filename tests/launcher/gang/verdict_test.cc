@@ -392,5 +392,14 @@ TEST(Verdict, TheOrderOfTheEvidenceDoesNotMatter) {
   }
 }
 
+TEST(Verdict, LastWordsYieldToWhatAnotherRankKnows) {
+  const std::string words = "the table must not be empty\n";
+  const Verdict alone = decide(std::vector{rank(0, Exited{1}, 10, words)}, rules());
+  EXPECT_EQ(alone.kind, CauseKind::kConfig);
+  EXPECT_FALSE(alone.certain);
+  const std::vector both{rank(0, Exited{1}, 10, words), rank(1, Exited{1}, 90, kWatchdog)};
+  EXPECT_EQ(decide(both, rules()).kind, CauseKind::kNetwork);
+}
+
 }  // namespace
 }  // namespace megalaunch
