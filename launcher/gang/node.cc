@@ -13,6 +13,7 @@
 
 #include "env/exit_code.h"
 #include "env/platform.h"
+#include "launcher/gang/endpoint_check.h"
 #include "launcher/gang/find_place.h"
 #include "launcher/ranks/process_tree.h"
 #include "launcher/ranks/reaper.h"
@@ -134,6 +135,7 @@ Result<int> run_node(NodeOptions options) {
 
   std::optional<int> agent_code, leader_code;
   std::unique_ptr<Leader> leader;
+  std::optional<EndpointCheck> endpoint_check;
   const auto stop_when_over = [&] {
     if (agent_code && (leader_code || !leader)) context.stop();
   };
@@ -149,6 +151,7 @@ Result<int> run_node(NodeOptions options) {
                                  });
     if (started) {
       leader = std::move(*started);
+      endpoint_check.emplace(options.agent.master_addr, log);
       options.agent.leader_host = "127.0.0.1";
       options.agent.leader_port = leader->port();
     } else if (options.undecided && options.undecided->join_if_port_taken &&

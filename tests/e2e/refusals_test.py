@@ -56,6 +56,16 @@ class Mistakes(case.GangTest):
         self.assertRegex(agent.text(), "python3", "says which program has it")
         self.assertEqual(list(self.folder.glob("started.*")), [])
 
+    def test_an_endpoint_that_is_not_node_0_is_warned_of(self):
+        job = {"command": ["sleep", "1000"], "restart": {"grace": "1s"}}
+        for master, warning in {"nowhere": "MASTER_ADDR=nowhere, a name that does not resolve",
+                                "10.77.0.9": "MASTER_ADDR=10.77.0.9, which is none of this machine's addresses"}.items():
+            with self.subTest(master=master):
+                agent = self.gang(job, nodes=1, ranks=1, env={"MASTER_ADDR": master}).start(0)
+                agent.wait_for(warning, 30)
+                agent.signal(signal.SIGTERM)
+                self.assertEqual(agent.wait(20), 143, agent.text())
+
     def test_an_unknown_key_with_its_place(self):
         job = 'version: 1\nname: test\ncommand: [sleep, "1"]\nlaunch:\n  nnodes: 2\n'
         self.assert_refused(job, 2, r"job\.yaml:5:3: .*nnodes")
