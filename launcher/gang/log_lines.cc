@@ -179,6 +179,12 @@ bool is_boxed(std::string_view text) {
   return false;
 }
 
+bool is_nccl_line(std::string_view text) {
+  constexpr size_t kReach = 128;  // of the place and process before it
+  const std::string_view start = text.substr(0, kReach);
+  return start.find("NCCL WARN ") != start.npos || start.find("NCCL INFO ") != start.npos;
+}
+
 std::string_view nccl_process(std::string_view text) {
   if (text.find(" NCCL ") == text.npos) return {};
   const size_t host = text.substr(0, 128).find(':');

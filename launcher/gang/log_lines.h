@@ -50,6 +50,9 @@ std::string_view relayed_exception(std::string_view text);
 /// and the frame's edges. The exception itself stands below the frame.
 bool is_boxed(std::string_view text);
 
+/// NCCL's own line, whatever stands before it: "gpu5:35917:35994 [0] NCCL WARN ...".
+bool is_nccl_line(std::string_view text);
+
 /// The process that NCCL names at the start of its line ("gpu5:35917" of "gpu5:35917:35994 [0] NCCL
 /// WARN ..."); empty in any other line.
 std::string_view nccl_process(std::string_view text);
