@@ -300,15 +300,17 @@ bool take_bare(std::string_view& text, LineLabel& label) {
   return true;
 }
 
-/// " [rank3]:", behind which a collector's own prefix stood, "   | [rank3]:", which one has put
-/// into a list, and srun's "  3: text", whose numbers stand in a column.
+/// " [rank3]:", behind which a collector's own prefix stood, or that was indented with all its
+/// lines, "   | [rank3]:", which one has put into a list, and srun's "  3: text", whose numbers
+/// stand in a column.
 bool take_padded(std::string_view& text, LineLabel& label) {
-  const size_t blanks = text.substr(0, 16).find_first_not_of(' ');
+  const size_t blanks = text.substr(0, 16).find_first_not_of(" \t");
   if (blanks == 0 || blanks == text.npos) return false;
   std::string_view rest = text.substr(blanks);
   const bool listed = take(rest, "| ");
+  const bool bracketed = blanks == 1 || rest.starts_with("[rank");
   if (listed ? !take_bracket(rest, label)
-             : !(blanks == 1 && take_bracket(rest, label)) &&
+             : !(bracketed && take_bracket(rest, label)) &&
                    !(blanks < 6 && digit(rest.front()) && take_bare(rest, label)))
     return false;
   text = rest;

@@ -32,6 +32,9 @@ std::string_view bar_count(std::string_view text);
 /// The line above the frames of a Python traceback.
 bool starts_traceback(std::string_view text);
 
+/// The line between two tracebacks of which the second is about the first.
+bool joins_tracebacks(std::string_view text);
+
 /// The line ends a Python traceback: "ValueError: text", "torch.cuda.OutOfMemoryError: ...",
 /// "KeyboardInterrupt", "torch._dynamo.exc.Unsupported: ...". `behind_frames`: a traceback's frames
 /// end above it, so that a class of any name is one ("Uncapturable: text").

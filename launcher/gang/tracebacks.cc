@@ -41,9 +41,12 @@ std::optional<std::string_view> Tracebacks::cut_off() const {
     return std::nullopt;
   std::string_view raised = last_;
   scan::take_blanks(raised);
-  if (!scan::take(raised, "raise ")) return std::string_view();
-  raised = raised.substr(0, raised.find_first_of("( "));
-  return is_exception(raised) ? raised : std::string_view();
+  if (scan::take(raised, "raise ")) {
+    raised = raised.substr(0, raised.find_first_of("( "));
+    if (is_exception(raised)) return raised;
+  }
+  if (chained_) return std::nullopt;
+  return std::string_view();
 }
 
 Tracebacks::Part Tracebacks::read(std::string_view text) {
@@ -51,6 +54,7 @@ Tracebacks::Part Tracebacks::read(std::string_view text) {
   if (text.starts_with("Exception ignored in")) ignored_ = true;
   const Part part = read_line(text);
   if (part == Part::kException) complete_ = true;
+  chained_ = joins_tracebacks(text) || (chained_ && part != Part::kException);
   // Python goes on: what a finalizer raised ends nobody.
   if (part == Part::kException && std::exchange(ignored_, false)) return Part::kQuoted;
   return part;

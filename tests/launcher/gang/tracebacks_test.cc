@@ -58,6 +58,23 @@ TEST(Tracebacks, OneThatTheLogCutsOffNamesWhatItsLastLineRaises) {
   EXPECT_EQ(cut_off({"    g(x,", "step 7 done"}), std::nullopt) << "the program went on";
 }
 
+TEST(Tracebacks, OneThatIsCutOffTellsLessThanTheExceptionThatLedToIt) {
+  const auto cut_off = [](std::string_view between, std::string_view last) {
+    Tracebacks tracebacks;
+    read(tracebacks,
+         {"  File \"a.py\", line 1, in f", "    g()", "RuntimeError: x", "", between, "",
+          "Traceback (most recent call last):", "  File \"b.py\", line 2, in h", last});
+    return tracebacks.cut_off();
+  };
+  for (const std::string_view between :
+       {"The above exception was the direct cause of the following exception:",
+        "During handling of the above exception, another exception occurred:"}) {
+    EXPECT_EQ(cut_off(between, "    f("), std::nullopt);
+    EXPECT_EQ(cut_off(between, "    raise KeyError(x)"), "KeyError");
+  }
+  EXPECT_EQ(cut_off("the program went on", "    f("), "");
+}
+
 TEST(Tracebacks, ALaunchersAndFaulthandlersAreNotTheProgramsOwn) {
   for (const std::string_view frame : {"  File \"/x/torch/distributed/run.py\", line 794, in main",
                                        "  File \"/x/ray/_private/worker.py\", line 2667, in get",
