@@ -32,6 +32,14 @@ TEST(Tracebacks, TheFramesAboveAnExceptionAreItsOwnOnly) {
   EXPECT_THAT(tracebacks.frames(), IsEmpty());
 }
 
+TEST(Tracebacks, ALogMayBeginWithinAFrame) {
+  Tracebacks tracebacks;
+  EXPECT_EQ(read(tracebacks, {"x/y.py\", line 7, in f", "    raise KeyError", "KeyError: 'x'"}),
+            Part::kException);
+  EXPECT_THAT(tracebacks.frames(), ElementsAre("x/y.py\", line 7, in f"));
+  EXPECT_EQ(tracebacks.read("see \"x/y.py\", line 7, in f"), Part::kOutside);
+}
+
 TEST(Tracebacks, RichsBoxHoldsFramesToo) {
   Tracebacks tracebacks;
   EXPECT_EQ(read(tracebacks, {"╭─── Traceback (most recent call last) ───╮",
@@ -52,6 +60,9 @@ TEST(Tracebacks, OneThatTheLogCutsOffNamesWhatItsLastLineRaises) {
   };
   EXPECT_EQ(cut_off({"    raise AttributeError"}), "AttributeError");
   EXPECT_EQ(cut_off({"    raise ValueError(f\"no {x}\")"}), "ValueError");
+  EXPECT_EQ(cut_off({"    assert x > 0"}), "AssertionError");
+  EXPECT_EQ(cut_off({"    assert x > 0", "assert x > 0"}), "AssertionError") << "of two ranks";
+  EXPECT_EQ(cut_off({"    assert x > 0", "x is 1"}), std::nullopt) << "the program went on";
   EXPECT_EQ(cut_off({"    g(x,"}), "") << "it does not say";
   EXPECT_EQ(cut_off({"    g(x,", "  Fi"}), "") << "cut within a line";
   EXPECT_EQ(cut_off({"    g(x,", "KeyError: 'x'"}), std::nullopt) << "it is complete";
