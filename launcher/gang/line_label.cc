@@ -336,6 +336,19 @@ bool take_ray(std::string_view& text, LineLabel& label) {
   return true;
 }
 
+/// "  | 2024-08-23T22:22:58.879Z | text": a row of a table whose first column is the time.
+bool take_row(std::string_view& text) {
+  std::string_view rest = text;
+  take_blanks(rest);
+  if (!take(rest, "| ")) return false;
+  const size_t end = rest.substr(0, 40).find(" | ");
+  if (end == rest.npos || end < 8 || !digit(rest.front())) return false;
+  const std::string_view time = rest.substr(0, end);
+  if (time.find_first_not_of("0123456789-:.,TZ+ ") != time.npos) return false;
+  text = rest.substr(end + 3);
+  return true;
+}
+
 }  // namespace
 
 LineLabel take_prefixes(std::string_view& text) {
@@ -344,7 +357,7 @@ LineLabel take_prefixes(std::string_view& text) {
   for (int turn = 0; turn < 8; ++turn) {
     while (take_colour(text)) {
     }
-    if (turn == 0 && (take_padded(text, label) || take(text, "> "))) continue;
+    if (turn == 0 && (take_row(text) || take_padded(text, label) || take(text, "> "))) continue;
     if (take_time(text) || take_time_of_day(text) || take_system_time(text, label) ||
         take_bracket(text, label) || take_ray(text, label) || take_spoken_rank(text, label) ||
         take_error_level(text) || take_logger(text))
