@@ -107,28 +107,58 @@ void PatternSet::compile() {
   }
 }
 
-bool PatternSet::verify(const Pattern& pattern, std::string_view line,
-                        std::string_view folded_line) const {
-  const std::string_view text = pattern.fold_case ? folded_line : line;
-  size_t from = 0;
-  for (size_t i = 0; i < pattern.pieces.size(); ++i) {
-    const std::string& piece = pattern.pieces[i];
-    const bool last = i + 1 == pattern.pieces.size();
-    size_t at = 0;
-    if (i == 0 && pattern.at_start) {
-      if (!text.starts_with(piece)) return false;
-    } else if (last && pattern.at_end) {
-      if (!text.ends_with(piece)) return false;
-      at = text.size() - piece.size();
-      if (at < from) return false;
-    } else {
-      at = text.find(piece, from);
-      if (at == std::string_view::npos) return false;
-    }
-    from = at + piece.size();
-    if (last && pattern.at_end && from != text.size()) return false;
+namespace {
+
+/// Where a run of pieces can end within a line, for the pieces so far. A greedy search would not
+/// do: the first place of one piece may lie too far before the next piece, and a later one near
+/// enough.
+class Reach {
+ public:
+  /// The first piece: anywhere, or at the line's start alone.
+  Reach(std::string_view text, bool at_start) : text_(text), anywhere_(!at_start) {
+    if (at_start) ends_.push_back(0);
   }
-  return true;
+
+  /// Puts `piece` behind the ends so far: right there, or behind a wildcard. False: nowhere.
+  bool add(std::string_view piece, bool behind_wildcard) {
+    std::vector<size_t> ends;
+    const size_t span = behind_wildcard ? PatternSet::kMaxSpan : 0;
+    size_t latest = 0;  // of the ends so far, the last that is not behind `at`
+    for (size_t at = text_.find(piece); at != text_.npos; at = text_.find(piece, at + 1)) {
+      if (!anywhere_) {
+        while (latest + 1 < ends_.size() && ends_[latest + 1] <= at) ++latest;
+        if (ends_[latest] > at || at - ends_[latest] > span) continue;
+      }
+      ends.push_back(at + piece.size());
+    }
+    anywhere_ = false;
+    ends_ = std::move(ends);
+    return !ends_.empty();
+  }
+
+  bool at_end() const { return ends_.back() == text_.size(); }
+
+ private:
+  std::string_view text_;
+  bool anywhere_;
+  std::vector<size_t> ends_;  ///< ascending
+};
+
+}  // namespace
+
+bool PatternSet::verify(const Pattern& pattern, std::string_view line,
+                        std::string_view folded_line) {
+  const std::string_view text = pattern.fold_case ? folded_line : line;
+  const std::string& first = pattern.pieces.front();
+  if (pattern.at_start && !text.starts_with(first)) return false;
+  if (pattern.at_end && !text.ends_with(pattern.pieces.back())) return false;
+  if (pattern.pieces.size() == 1)
+    return pattern.at_start ? !pattern.at_end || text.size() == first.size()
+                            : pattern.at_end || text.find(first) != text.npos;
+  Reach reach(text, pattern.at_start);
+  for (const std::string& piece : pattern.pieces)
+    if (!reach.add(piece, &piece != &first)) return false;
+  return !pattern.at_end || reach.at_end();
 }
 
 void PatternSet::match_part(std::string_view line, std::vector<size_t>& ids) const {

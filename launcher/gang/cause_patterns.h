@@ -11,13 +11,16 @@ namespace megalaunch {
 /// Many patterns matched against many lines in one pass over the text. Linear in the text for any
 /// input: no regular expressions, no recursion, no backtracking over more than one line.
 ///
-/// A pattern is text that a line must contain. `*` stands for any run of characters within the
-/// line, a leading `^` ties it to the line's start and a trailing `$` to its end. There is no
+/// A pattern is text that a line must contain. `*` stands for any run of at most kMaxSpan
+/// characters within the line (words further apart are of different messages, which a log has run
+/// together), a leading `^` ties it to the line's start and a trailing `$` to its end. There is no
 /// escape: none of the three is needed literally in a message that anyone matches on.
 class PatternSet {
  public:
   /// Longer lines are matched by their first and last halves of this many bytes only.
   static constexpr size_t kMaxLine = 8192;
+  /// How much of a line one wildcard can stand for.
+  static constexpr size_t kMaxSpan = 160;
 
   /// Adds a pattern that reports `id`. False when it holds no text of at least three bytes between
   /// its wildcards (it would match nearly every line). Call compile() after the last one.
@@ -37,7 +40,7 @@ class PatternSet {
     bool fold_case = false;
     size_t id = 0;
   };
-  bool verify(const Pattern& pattern, std::string_view line, std::string_view folded) const;
+  static bool verify(const Pattern& pattern, std::string_view line, std::string_view folded);
   void match_part(std::string_view line, std::vector<size_t>& ids) const;
 
   std::vector<Pattern> patterns_;

@@ -74,6 +74,18 @@ std::vector<YAML::Node> items_of(const YAML::Node& node) {
   return {node.begin(), node.end()};
 }
 
+/// Whether NCCL's own lines can be what the rule knows: by its kind, or as its patterns say so.
+bool speaks_of_nccl(const CauseRule& rule) {
+  for (const CauseKind kind : {CauseKind::kNetwork, CauseKind::kDevice, CauseKind::kOutOfMemory,
+                               CauseKind::kHostOutOfMemory})
+    if (rule.kind == kind) return true;
+  return std::any_of(rule.match.begin(), rule.match.end(), [](const std::string& pattern) {
+    for (const std::string_view name : {"NCCL", "nccl", "CUDA", "cuda"})
+      if (pattern.find(name) != pattern.npos) return true;
+    return false;
+  });
+}
+
 WrittenRule read_rule(const YAML::Node& node) {
   check_keys(node,
              {"name", "kind", "match", "frame", "fold_case", "code", "signal", "victim", "weak",
@@ -113,6 +125,7 @@ WrittenRule read_rule(const YAML::Node& node) {
     }
   };
   read_patterns("match", rule.match);
+  rule.of_nccl = speaks_of_nccl(rule);
   read_patterns("frame", rule.frame);
   if (node["code"])
     for (const YAML::Node& item : items_of(node["code"]))

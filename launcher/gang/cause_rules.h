@@ -68,6 +68,8 @@ struct CauseRule {
                             ///< knows a line of the log and it shows neither exception nor training
   bool exceptions = false;  ///< speaks about every Python exception that no pattern knows
   bool certain = true;      ///< false: other causes look the same
+  bool of_nccl = false;     ///< it speaks of what NCCL can fail with: a network, a device, memory,
+                            ///< or what a pattern calls by NCCL's or CUDA's name
   RetryHabit habit;         ///< the kind's, with what the rule overrides
   std::string advice;
 };

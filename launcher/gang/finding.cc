@@ -1,17 +1,14 @@
 #include "launcher/gang/finding.h"
 
 #include <algorithm>
-#include <csignal>
 #include <map>
-#include <set>
 #include <tuple>
 #include <utility>
 
-#include "launcher/gang/end_rule.h"
-#include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
 #include "launcher/gang/named_rank.h"
 #include "launcher/gang/remarks.h"
+#include "launcher/gang/tear_downs.h"
 #include "launcher/gang/tracebacks.h"
 
 namespace megalaunch {
@@ -55,24 +52,11 @@ std::string_view matched_part(std::string_view text) {
   return text;
 }
 
-void apply(const CauseRule& rule, Finding& finding) {
-  finding.rule = &rule;
-  finding.kind = rule.kind;
-  finding.victim = rule.victim;
-  finding.certain = rule.certain && !rule.victim;
-}
-
 /// The rule for exceptions that no pattern knows, in a log with or without training iterations.
 const CauseRule* rule_of_exceptions(bool trained, const CauseRules& rules) {
   for (const CauseRule& rule : rules.rules())
     if (rule.exceptions && !(rule.before_training && trained)) return &rule;
   return nullptr;
-}
-
-Finding find_in_text(std::string_view text, Finding::Source source, const CauseRules& rules) {
-  Finding finding = find_cause(split_log(text), rules);
-  if (finding.line != 0) finding.source = source;
-  return finding;
 }
 
 /// What the lines of one rank say, rule by rule.
@@ -110,7 +94,8 @@ class Hearing {
 };
 
 /// The rules that know the line, or what a logger wrote into it. Those that ask for a frame count
-/// only where there is one, and those that ask for nothing else count then.
+/// only where there is one, and those that ask for nothing else count then. Of what NCCL itself
+/// says, only rules know that speak of such things.
 std::vector<size_t> Hearing::ids_of(std::string_view text, std::string_view logged,
                                     const std::vector<std::string_view>& frames) const {
   std::vector<size_t> ids;
@@ -118,9 +103,10 @@ std::vector<size_t> Hearing::ids_of(std::string_view text, std::string_view logg
   if (!logged.empty()) rules_.patterns().match(logged, ids);
   std::vector<size_t> framed;
   for (const std::string_view frame : frames) rules_.frame_patterns().match(frame, framed);
+  const bool by_nccl = is_nccl_line(text);
   std::erase_if(ids, [&](size_t id) {
     const CauseRule& rule = rules_.rules()[id];
-    return rule.last_words ||
+    return rule.last_words || (by_nccl && !rule.of_nccl) ||
            (!rule.frame.empty() && std::find(framed.begin(), framed.end(), id) == framed.end());
   });
   for (const size_t id : framed)
@@ -217,14 +203,12 @@ void Hearing::weigh() {
   // A crash may be the exception's tear-down, and a launcher stops what it has seen fail.
   if (first_own_exception_)
     drop([&](const Match& match) { return match.stopping || rule(match).silent; });
-  // What NCCL's own calls of CUDA fail with behind a connection that broke is its tear-down.
-  std::set<std::string_view> broken;
+  TearDowns torn_down;
   drop([&](const Match& match) {
-    const std::string_view text = lines_[match.index].text;
-    const std::string_view process = nccl_process(text);
-    if (process.empty()) return false;
-    if (match.victim && rule(match).kind == CauseKind::kNetwork) broken.insert(process);
-    return broken.contains(process) && text.find("NCCL WARN Cuda failure") != text.npos;
+    if (match.before_progress) return false;
+    const LogLine& line = lines_[match.index];
+    if (match.victim && rule(match).kind == CauseKind::kNetwork) torn_down.broke(line);
+    return rule(match).kind == CauseKind::kDevice && torn_down.explain(line);
   });
   // What it stops behind its report of a failure, it stops because of that.
   const auto reported =
@@ -274,14 +258,14 @@ Finding Hearing::finding() const {
                              });
   std::optional<size_t> deciding;
   if (matched && !unknown_later && !unknown_first) {
-    apply(rule(*best), finding);
+    finding.apply(rule(*best));
     deciding = best->index;
     for (const Match& match : matches_)
       if (!finding.rank && match.rule == best->rule && !match.before_progress)
         finding.rank = rank_named_in(lines_[match.index].text);
   } else if (last_exception_) {
     if (const CauseRule* rule = rule_of_exceptions(last_progress_.has_value(), rules_))
-      apply(*rule, finding);
+      finding.apply(*rule);
     deciding = unknown_first ? first_own_exception_ : last_exception_;
     finding.nameless = nameless_ && deciding == last_exception_;
     finding.rank = rank_named_in(lines_[*deciding].text);
@@ -297,6 +281,13 @@ Finding Hearing::finding() const {
 }
 
 }  // namespace
+
+void Finding::apply(const CauseRule& by) {
+  rule = &by;
+  kind = by.kind;
+  victim = by.victim;
+  certain = by.certain && !by.victim;
+}
 
 bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
   const auto key = [&](const Finding& finding) {
@@ -314,80 +305,6 @@ bool stronger(const Finding& a, const Finding& b, const CauseRules& rules) {
 
 Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules) {
   return Hearing(lines, rules).finding();
-}
-
-Finding find_cause(const Evidence& evidence, const CauseRules& rules) {
-  Finding best;
-  bool progress = false;
-  bool raised = false;
-  std::optional<int> accused;
-  const auto consider = [&](Finding finding) {
-    if (!accused) accused = finding.accused;
-    progress = progress || finding.made_progress;
-    raised = raised || finding.raised;
-    if (stronger(finding, best, rules)) best = std::move(finding);
-  };
-  if (evidence.error_file) {
-    const ErrorFile& file = *evidence.error_file;
-    Finding finding = find_in_text(file.message, Finding::Source::kErrorFile, rules);
-    // The traceback's frames tell more than the message alone.
-    Finding traced = find_in_text(file.py_callstack, Finding::Source::kErrorFile, rules);
-    if (stronger(traced, finding, rules)) finding = std::move(traced);
-    if (finding.line == 0 && !file.message.empty()) {
-      finding.source = Finding::Source::kErrorFile;
-      finding.line = 1;
-      finding.text = file.message;
-    }
-    raised = !file.message.empty() && !finding.victim;
-    if (!file.py_callstack.empty()) {
-      finding.lines.clear();
-      for (const LogLine& line : split_log(file.py_callstack))
-        finding.lines.emplace_back(line.whole);
-    }
-    consider(std::move(finding));
-  }
-  consider(find_in_text(evidence.stderr_tail, Finding::Source::kStderr, rules));
-  consider(find_in_text(evidence.stdout_tail, Finding::Source::kStdout, rules));
-  if (const CauseRule* rule = rule_of_end(evidence.end, raised, rules)) {
-    Finding finding;
-    finding.source = Finding::Source::kEnd;
-    apply(*rule, finding);
-    finding.text = describe(evidence.end);
-    consider(std::move(finding));
-  }
-  const auto* exited = std::get_if<Exited>(&evidence.end);
-  if (evidence.log_disk_full && best.line == 0 && exited != nullptr && exited->code != 0) {
-    // It could not write why it ended; that is likely to be why.
-    best = find_in_text("No space left on device", Finding::Source::kEnd, rules);
-    best.line = 0;
-    best.lines.clear();
-    best.certain = false;
-    best.text =
-        describe(evidence.end) + "; no space left on the disk of its logs for its last words";
-  }
-  const auto* signaled = std::get_if<Signaled>(&evidence.end);
-  if (evidence.oom_killed && signaled != nullptr && signaled->signal == SIGKILL) {
-    best.kind = CauseKind::kHostOutOfMemory;
-    best.victim = false;
-    best.certain = true;
-    best.text = "was killed by SIGKILL (9), sent by the kernel: the container's memory was full";
-    for (const CauseRule& rule : rules.rules())
-      if (rule.kind == CauseKind::kHostOutOfMemory) {
-        best.rule = &rule;
-        break;
-      }
-  }
-  if (std::holds_alternative<LostNode>(evidence.end)) {
-    best = Finding{};
-    best.source = Finding::Source::kEnd;
-    best.kind = CauseKind::kLostNode;
-    best.certain = true;
-    best.text = describe(evidence.end);
-  }
-  best.made_progress = progress;
-  best.raised = raised;
-  best.accused = accused;
-  return best;
 }
 
 }  // namespace megalaunch

@@ -10,7 +10,6 @@
 
 namespace megalaunch {
 
-struct Evidence;
 struct LogLine;
 
 /// What one rank's own evidence says about its end, before the other ranks are heard.
@@ -31,18 +30,16 @@ struct Finding {
   bool nameless = false;       ///< an exception of which the log cuts the name off
   bool made_progress = false;  ///< the log shows training iterations
   bool raised = false;  ///< an exception of its own is in it, behind the last training iteration
+
+  void apply(const CauseRule& by);  ///< takes what the rule says about the kind of failure
 };
 
-/// Looks for the cause of one rank's end in its error file, the tails of its logs and its exit
-/// status. Pure.
+/// Looks for the cause of one rank's end in what it wrote. Pure.
 ///
 /// Of the rules that match one line, the earliest of the table is heard, whatever the others are.
 /// Of the lines, a match behind the last sign of progress beats one before it; a strong rule beats
 /// a weak one; a cause beats a victim's symptom; then the earlier rule of the table, then the
 /// earlier line. An exception that no rule knows is `unknown` with its traceback.
-Finding find_cause(const Evidence& evidence, const CauseRules& rules);
-
-/// The same for text alone.
 Finding find_cause(const std::vector<LogLine>& lines, const CauseRules& rules);
 
 /// Whether `a` says more about a rank than `b`; both made with `rules`.

@@ -14,6 +14,7 @@
 #include "launcher/gang/json_lines.h"
 #include "launcher/gang/log_directory.h"
 #include "launcher/gang/log_lines.h"
+#include "launcher/gang/rank_finding.h"
 #include "launcher/gang/rank_numbers.h"
 #include "launcher/gang/torchrun_report.h"
 #include "launcher/gang/wrapped_lines.h"

@@ -300,15 +300,17 @@ bool take_bare(std::string_view& text, LineLabel& label) {
   return true;
 }
 
-/// " [rank3]:", behind which a collector's own prefix stood, "   | [rank3]:", which one has put
-/// into a list, and srun's "  3: text", whose numbers stand in a column.
+/// " [rank3]:", behind which a collector's own prefix stood, or that was indented with all its
+/// lines, "   | [rank3]:", which one has put into a list, and srun's "  3: text", whose numbers
+/// stand in a column.
 bool take_padded(std::string_view& text, LineLabel& label) {
-  const size_t blanks = text.substr(0, 16).find_first_not_of(' ');
+  const size_t blanks = text.substr(0, 16).find_first_not_of(" \t");
   if (blanks == 0 || blanks == text.npos) return false;
   std::string_view rest = text.substr(blanks);
   const bool listed = take(rest, "| ");
+  const bool bracketed = blanks == 1 || rest.starts_with("[rank");
   if (listed ? !take_bracket(rest, label)
-             : !(blanks == 1 && take_bracket(rest, label)) &&
+             : !(bracketed && take_bracket(rest, label)) &&
                    !(blanks < 6 && digit(rest.front()) && take_bare(rest, label)))
     return false;
   text = rest;
@@ -334,6 +336,19 @@ bool take_ray(std::string_view& text, LineLabel& label) {
   return true;
 }
 
+/// "  | 2024-08-23T22:22:58.879Z | text": a row of a table whose first column is the time.
+bool take_row(std::string_view& text) {
+  std::string_view rest = text;
+  take_blanks(rest);
+  if (!take(rest, "| ")) return false;
+  const size_t end = rest.substr(0, 40).find(" | ");
+  if (end == rest.npos || end < 8 || !digit(rest.front())) return false;
+  const std::string_view time = rest.substr(0, end);
+  if (time.find_first_not_of("0123456789-:.,TZ+ ") != time.npos) return false;
+  text = rest.substr(end + 3);
+  return true;
+}
+
 }  // namespace
 
 LineLabel take_prefixes(std::string_view& text) {
@@ -342,7 +357,7 @@ LineLabel take_prefixes(std::string_view& text) {
   for (int turn = 0; turn < 8; ++turn) {
     while (take_colour(text)) {
     }
-    if (turn == 0 && (take_padded(text, label) || take(text, "> "))) continue;
+    if (turn == 0 && (take_row(text) || take_padded(text, label) || take(text, "> "))) continue;
     if (take_time(text) || take_time_of_day(text) || take_system_time(text, label) ||
         take_bracket(text, label) || take_ray(text, label) || take_spoken_rank(text, label) ||
         take_error_level(text) || take_logger(text))

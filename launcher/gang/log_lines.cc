@@ -48,11 +48,6 @@ bool is_foreign_prefix(std::string_view text) {
   return true;
 }
 
-bool joins_tracebacks(std::string_view text) {
-  return text.find("During handling of the above exception") != text.npos ||
-         text.find("The above exception was the direct cause") != text.npos;
-}
-
 bool indented(std::string_view text) {
   return text.starts_with("  ") || text.starts_with('\t') || is_boxed(text);
 }
@@ -112,6 +107,11 @@ std::string_view bar_count(std::string_view text) {
 
 bool starts_traceback(std::string_view text) {
   return text.find("Traceback (most recent call last)") != text.npos;
+}
+
+bool joins_tracebacks(std::string_view text) {
+  return text.find("During handling of the above exception") != text.npos ||
+         text.find("The above exception was the direct cause") != text.npos;
 }
 
 bool is_exception(std::string_view text, bool behind_frames) {
@@ -177,6 +177,12 @@ bool is_boxed(std::string_view text) {
   for (const std::string_view edge : {"│", "╭", "╰"})
     if (text.starts_with(edge)) return true;
   return false;
+}
+
+bool is_nccl_line(std::string_view text) {
+  constexpr size_t kReach = 128;  // of the place and process before it
+  const std::string_view start = text.substr(0, kReach);
+  return start.find("NCCL WARN ") != start.npos || start.find("NCCL INFO ") != start.npos;
 }
 
 std::string_view nccl_process(std::string_view text) {

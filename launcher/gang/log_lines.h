@@ -32,6 +32,9 @@ std::string_view bar_count(std::string_view text);
 /// The line above the frames of a Python traceback.
 bool starts_traceback(std::string_view text);
 
+/// The line between two tracebacks of which the second is about the first.
+bool joins_tracebacks(std::string_view text);
+
 /// The line ends a Python traceback: "ValueError: text", "torch.cuda.OutOfMemoryError: ...",
 /// "KeyboardInterrupt", "torch._dynamo.exc.Unsupported: ...". `behind_frames`: a traceback's frames
 /// end above it, so that a class of any name is one ("Uncapturable: text").
@@ -49,6 +52,9 @@ std::string_view relayed_exception(std::string_view text);
 /// The line is part of the frame that Python's rich draws around a traceback: quoted code, values
 /// and the frame's edges. The exception itself stands below the frame.
 bool is_boxed(std::string_view text);
+
+/// NCCL's own line, whatever stands before it: "gpu5:35917:35994 [0] NCCL WARN ...".
+bool is_nccl_line(std::string_view text);
 
 /// The process that NCCL names at the start of its line ("gpu5:35917" of "gpu5:35917:35994 [0] NCCL
 /// WARN ..."); empty in any other line.

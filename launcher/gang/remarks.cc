@@ -33,6 +33,8 @@ bool is_remark(std::string_view text) {
   // What pip says of a package that it did not install stays without consequence.
   if (text.find(" requires ") != text.npos && text.find(", but you have ") != text.npos)
     return true;
+  // A command that a shell is about to run (set -x).
+  if (text.starts_with("+ ") || text.starts_with("++ ")) return true;
   // What a script says when it cleans up.
   for (const std::string_view command : {"rm: ", "rmdir: ", "kill: ", "umount: ", "pkill: "})
     if (text.starts_with(command)) return true;

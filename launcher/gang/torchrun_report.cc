@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <csignal>
+#include <utility>
 
 namespace megalaunch {
 namespace {
@@ -64,7 +65,19 @@ std::vector<TorchrunFailure> find_torchrun_report(const std::vector<LogLine>& li
       begin = line.number;
     }
     if (text.starts_with("Root Cause (first observed failure)")) root = true;
-    if (const auto host = field(text, "host")) {
+    if (text.find("(local_rank:") != text.npos && text.find("exitcode") != text.npos) {
+      // A collector has put the block into one line.
+      block = {};
+      block.rank = number_after(text, " rank :");
+      block.local_rank = number_after(text, "local_rank:");
+      block.end = end_of(number_after(text, "exitcode :").value_or(1));
+      block.pid = number_after(text, "(pid:").value_or(0);
+      block.root_cause = root;
+      block.line = line.number;
+      block.order = root && begin != 0 ? begin : line.number;
+      block.text = std::string(trimmed(text));
+      found.push_back(std::exchange(block, {}));
+    } else if (const auto host = field(text, "host")) {
       block = {};
       block.host = std::string(host->substr(0, host->find(' ')));
     } else if (const auto rank = field(text, "rank")) {

@@ -10,8 +10,13 @@
 namespace megalaunch {
 namespace {
 
+/// The log may begin in the middle of it: "x/y.py", line 7, in f".
 bool is_frame(std::string_view text) {
-  return text.starts_with("File \"") && text.find("\", line ") != text.npos;
+  const size_t line = text.find("\", line ");
+  if (line == text.npos) return false;
+  const std::string_view path = text.substr(0, line);
+  return path.starts_with("File \"") ||
+         (path.ends_with(".py") && path.find_first_of(" \"") == path.npos);
 }
 
 /// "Fi", "File "/a/b": the beginning of a frame.
@@ -41,9 +46,13 @@ std::optional<std::string_view> Tracebacks::cut_off() const {
     return std::nullopt;
   std::string_view raised = last_;
   scan::take_blanks(raised);
-  if (!scan::take(raised, "raise ")) return std::string_view();
-  raised = raised.substr(0, raised.find_first_of("( "));
-  return is_exception(raised) ? raised : std::string_view();
+  if (scan::take(raised, "raise ")) {
+    raised = raised.substr(0, raised.find_first_of("( "));
+    if (is_exception(raised)) return raised;
+  }
+  if (scan::take(raised, "assert ")) return "AssertionError";
+  if (chained_) return std::nullopt;
+  return std::string_view();
 }
 
 Tracebacks::Part Tracebacks::read(std::string_view text) {
@@ -51,6 +60,7 @@ Tracebacks::Part Tracebacks::read(std::string_view text) {
   if (text.starts_with("Exception ignored in")) ignored_ = true;
   const Part part = read_line(text);
   if (part == Part::kException) complete_ = true;
+  chained_ = joins_tracebacks(text) || (chained_ && part != Part::kException);
   // Python goes on: what a finalizer raised ends nobody.
   if (part == Part::kException && std::exchange(ignored_, false)) return Part::kQuoted;
   return part;
@@ -73,7 +83,12 @@ Tracebacks::Part Tracebacks::read_line(std::string_view text) {
   // Some collectors strip the indentation: then the one line behind the frame's is code.
   const bool first = std::exchange(behind_frame_, false);
   const bool in_frames = frame_ != kNone;
-  if (in_frames && (indent > frame_ || (first && !is_exception(text)))) return Part::kQuoted;
+  if (in_frames && (indent > frame_ || (first && !is_exception(text)))) {
+    code_ = text.substr(indent);
+    return Part::kQuoted;
+  }
+  // Another rank's code, which has lost its indentation to this one's.
+  if (in_frames && !code_.empty() && text.substr(indent) == code_) return Part::kQuoted;
   // The log may have been cut within a frame's line.
   if (in_frames && is_begun_frame(text.substr(indent))) return Part::kQuoted;
   frame_ = kNone;

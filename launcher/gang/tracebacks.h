@@ -25,7 +25,9 @@ class Tracebacks {
   const std::vector<std::string_view>& frames() const { return frames_; }
 
   /// The log has ended within a traceback of the program's own. Gives the name of what its last
-  /// line raises ("AttributeError" of "raise AttributeError"); empty: not known.
+  /// line raises ("AttributeError" of "raise AttributeError", AssertionError of "assert x"); empty:
+  /// not known. One that does not
+  /// say and that another exception led to is none: that one tells more.
   std::optional<std::string_view> cut_off() const;
 
  private:
@@ -35,7 +37,9 @@ class Tracebacks {
   static constexpr size_t kMaxFrames = 256;
   std::vector<std::string_view> frames_;
   std::string_view last_;  ///< the last line read
+  std::string_view code_;  ///< the last line of code within a frame, without its indentation
   bool complete_ = false;  ///< the frames' exception has been read
+  bool chained_ = false;   ///< behind an exception that led to the next one
   size_t frame_ = kNone;   ///< indentation of the last frame's "File ..." line
   bool behind_frame_ = false;
   bool ignored_ = false;  ///< the next exception is one that Python ignores

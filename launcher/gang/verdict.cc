@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "launcher/gang/rank_finding.h"
+
 namespace megalaunch {
 namespace {
 

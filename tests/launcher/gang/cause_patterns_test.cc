@@ -42,6 +42,57 @@ TEST(CausePatterns, AStarStandsForAnyRunInOrder) {
   EXPECT_THAT(match({"aab*aab"}, "aaab ab"), IsEmpty());
 }
 
+TEST(CausePatterns, AStarStandsForWordsOfOneMessageOnly) {
+  const std::string near(PatternSet::kMaxSpan, '.');
+  const std::string far = near + '.';
+  const std::vector<std::string> patterns = {"cuda*error", "^cuda*error", "cuda*error$",
+                                             "^*error$"};
+  EXPECT_THAT(match(patterns, "cuda" + near + "error"), UnorderedElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(match(patterns, "cuda" + far + "error"), UnorderedElementsAre(3));
+}
+
+TEST(CausePatterns, ALaterPlaceOfAPieceIsTriedWhereAnEarlierOneIsTooFarAway) {
+  const std::string far(PatternSet::kMaxSpan + 1, '.');
+  EXPECT_THAT(
+      match({"cuda*error", "^cuda*error", "cuda*error$"}, "cuda" + far + "cuda error" + far),
+      UnorderedElementsAre(0));
+  EXPECT_THAT(match({"abc*def*ghi", "^abc*def*ghi$"},
+                    "abc def" + far + "abc" + far + "def abc def ghi" + far + "ghi"),
+              UnorderedElementsAre(0));
+  EXPECT_THAT(match({"abc*def*ghi"}, "abc def" + far + "def ghi"), IsEmpty());
+  EXPECT_THAT(match({"aba*aba"}, "aba" + far + "ababa"), IsEmpty());
+  EXPECT_THAT(match({"aba*aba"}, "aba" + far + "abababa"), UnorderedElementsAre(0));
+}
+
+TEST(CausePatterns, WildcardsAgreeWithASearchOfAllPlaces) {
+  // Every pattern of up to three pieces in every line of two letters: small enough to try them all.
+  const auto exists = [](auto&& self, std::string_view line, size_t from,
+                         const std::vector<std::string>& pieces, size_t index) -> bool {
+    if (index == pieces.size()) return true;
+    for (size_t at = from; at <= line.size() && (index == 0 || at <= from + PatternSet::kMaxSpan);
+         ++at)
+      if (line.substr(at).starts_with(pieces[index]) &&
+          self(self, line, at + pieces[index].size(), pieces, index + 1))
+        return true;
+    return false;
+  };
+  const std::string gap(PatternSet::kMaxSpan - 2, '-');
+  const std::vector<std::string> words = {"aab", "aba", "bb", "aa" + gap, gap + "b"};
+  for (const std::string& a : words)
+    for (const std::string& b : words)
+      for (const std::string& c : words)
+        for (const std::string& d : words) {
+          const std::string line = a + b + c + d;
+          for (const std::vector<std::string>& pieces :
+               {std::vector<std::string>{"aab", "b"}, {"aba", "aab"}, {"aa", "bba", "b"}}) {
+            const std::string pattern =
+                pieces[0] + "*" + pieces[1] + (pieces.size() > 2 ? "*" + pieces[2] : "");
+            EXPECT_EQ(!match({pattern}, line).empty(), exists(exists, line, 0, pieces, 0))
+                << pattern << " in " << line;
+          }
+        }
+}
+
 TEST(CausePatterns, CaretAndDollarTieToTheEnds) {
   EXPECT_THAT(match({"^KeyError", "^Error"}, "KeyError: 'x'"), UnorderedElementsAre(0));
   EXPECT_THAT(match({"done$", "^all*done$", "^done$"}, "all is done"), UnorderedElementsAre(0, 1));

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "launcher/gang/evidence.h"
 #include "launcher/gang/log_lines.h"
 
 namespace megalaunch {
@@ -84,6 +83,33 @@ TEST(Finding, WhatNcclSaysOfCudaBehindABrokenConnectionIsItsTearDown) {
   EXPECT_EQ(rule_in("b:6" + broken.substr(3) + illegal, rules), "device") << "another process's";
 }
 
+TEST(Finding, ACudaErrorBehindABrokenCollectiveOfItsRankIsItsTearDown) {
+  const CauseRules rules = CauseRules::built_in();
+  const std::string broken =
+      "[Rank 3] Watchdog caught collective operation timeout: WorkNCCL(...)\n";
+  const std::string illegal =
+      "RuntimeError: CUDA error: an illegal memory access was encountered\n";
+  EXPECT_EQ(found_in(broken + "[Rank 3] " + illegal, rules).kind, CauseKind::kNetwork);
+  EXPECT_EQ(rule_in("[Rank 3] " + illegal + broken, rules), "device") << "it came first";
+  EXPECT_EQ(rule_in(broken + "[Rank 2] " + illegal, rules), "device") << "another rank's";
+  EXPECT_EQ(rule_in(broken + " iteration 7/ 10 |\n[Rank 3] " + illegal, rules), "device")
+      << "the collective was survived";
+  EXPECT_EQ(rule_in(broken + "[Rank 3] CUDA error: uncorrectable ECC error encountered\n", rules),
+            "gpu-hardware");
+}
+
+TEST(Finding, WhatNcclItselfSaysIsJudgedByRulesThatSpeakOfIt) {
+  const CauseRules rules = table(R"(
+rules:
+  - {name: files, kind: config, match: No such file}
+  - {name: access, kind: config, match: [No such file, "NCCL WARN*Permission denied"]}
+  - {name: network, kind: network, match: NCCL WARN})");
+  const std::string nccl = "gpu-1:7:8 [0] NCCL WARN ";
+  EXPECT_EQ(rule_in("open: No such file\n", rules), "files");
+  EXPECT_EQ(rule_in(nccl + "open: No such device\n", rules), "network");
+  EXPECT_EQ(rule_in(nccl + "open: No such file\n", rules), "access") << "it names NCCL";
+}
+
 TEST(Finding, ATracebackThatIsCutOffIsAnException) {
   const CauseRules rules = CauseRules::built_in();
   EXPECT_EQ(rule_in("  File \"a.py\", line 1, in f\n    raise AttributeError\n", rules),
@@ -124,20 +150,6 @@ TEST(Finding, TheOneRankThatALauncherBlamesIsThatOfALineWithoutARank) {
       found_in(line + blamed + "srun: error: gpu-2: task 5: Exited with exit code 2\n", rules).rank,
       std::nullopt)
       << "one of two";
-}
-
-TEST(Finding, TheTracebackInAnErrorFileTellsMoreThanItsMessage) {
-  const CauseRules rules = CauseRules::built_in();
-  Evidence evidence;
-  evidence.end = Exited{1};
-  evidence.error_file.emplace();
-  evidence.error_file->message = "RuntimeError: short read";
-  EXPECT_EQ(find_cause(evidence, rules).kind, CauseKind::kConfig);
-  evidence.error_file->py_callstack =
-      "Traceback (most recent call last):\n"
-      "  File \"/x/torch/utils/data/_utils/fetch.py\", line 49, in fetch\n"
-      "    data = self.dataset[i]\nRuntimeError: short read\n";
-  EXPECT_EQ(find_cause(evidence, rules).kind, CauseKind::kData);
 }
 
 TEST(Finding, AProgressBarDrawnAgainAtTheEndIsNoProgress) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -318,6 +319,24 @@ TEST(FinishedLogs, ATailAgainstAllRulesTakesMilliseconds) {
   std::printf(
       "one tail of 64 KiB: %ld us\n",
       static_cast<long>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+}
+
+TEST(TorchrunReport, ABlockMayStandInOneLine) {
+  const auto found = find_torchrun_report(
+      split_log("  | 2024-08-23T22:22:58.879Z | [2]: time : x host : n2 rank : 10 (local_rank: 2) "
+                "exitcode : -6 "
+                "(pid: 189) error_file: <N/A> traceback : Signal 6 (SIGABRT) received by PID 189\n"
+                "  | 2024-08-23T22:22:58.880Z | Root Cause (first observed failure):\n"
+                "  | 2024-08-23T22:22:58.880Z | [0]: time : x host : n2 rank : 8 (local_rank: 0) "
+                "exitcode : 1 "
+                "(pid: 187) error_file: <N/A>\n"));
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].rank, 10);
+  EXPECT_EQ(std::get<Signaled>(found[0].end).signal, SIGABRT);
+  EXPECT_FALSE(found[0].root_cause);
+  EXPECT_EQ(found[1].local_rank, 0);
+  EXPECT_EQ(found[1].pid, 187);
+  EXPECT_TRUE(found[1].root_cause);
 }
 
 TEST(TorchrunReport, GivesEachRankOnceWithItsEnd) {

@@ -45,6 +45,12 @@ TEST(LineLabel, TheUsualPrefixesSayWhoseLineItIs) {
   EXPECT_EQ(take("worker-1: [rank9]: x"), (Taken{9, {}, "worker-1", "x"}));
   EXPECT_EQ(take("10.0.0.7: [rank9]:   x"), (Taken{9, {}, "10.0.0.7", "  x"}));
   EXPECT_EQ(take("i.train/1 [default0]:[rank8]: x"), (Taken{8, 0, "i.train/1", "x"}));
+  EXPECT_EQ(take("  | 2024-08-23T22:22:58.879Z | [rank3]:   x"), (Taken{3, {}, "", "  x"}));
+  EXPECT_EQ(take("| 2024 | x"), (Taken{{}, {}, "", "| 2024 | x"}));
+  EXPECT_EQ(take("\t[rank3]:   x"), (Taken{3, {}, "", "  x"}));
+  EXPECT_EQ(take("    [rank3]: x"), (Taken{3, {}, "", "x"}));
+  EXPECT_EQ(take("    [3]: x"), (Taken{{}, {}, "", "    [3]: x"}))
+      << "a list in a program's source";
   EXPECT_EQ(take("  3: [rank3]:   x"), (Taken{3, {}, "", "  x"}));
   EXPECT_EQ(take(" [rank3]:[E1 x] y"), (Taken{3, {}, "", "[E1 x] y"}));
   EXPECT_EQ(take("(Worker pid=7, ip=10.0.0.1) x"),

@@ -32,6 +32,14 @@ TEST(Tracebacks, TheFramesAboveAnExceptionAreItsOwnOnly) {
   EXPECT_THAT(tracebacks.frames(), IsEmpty());
 }
 
+TEST(Tracebacks, ALogMayBeginWithinAFrame) {
+  Tracebacks tracebacks;
+  EXPECT_EQ(read(tracebacks, {"x/y.py\", line 7, in f", "    raise KeyError", "KeyError: 'x'"}),
+            Part::kException);
+  EXPECT_THAT(tracebacks.frames(), ElementsAre("x/y.py\", line 7, in f"));
+  EXPECT_EQ(tracebacks.read("see \"x/y.py\", line 7, in f"), Part::kOutside);
+}
+
 TEST(Tracebacks, RichsBoxHoldsFramesToo) {
   Tracebacks tracebacks;
   EXPECT_EQ(read(tracebacks, {"╭─── Traceback (most recent call last) ───╮",
@@ -52,10 +60,30 @@ TEST(Tracebacks, OneThatTheLogCutsOffNamesWhatItsLastLineRaises) {
   };
   EXPECT_EQ(cut_off({"    raise AttributeError"}), "AttributeError");
   EXPECT_EQ(cut_off({"    raise ValueError(f\"no {x}\")"}), "ValueError");
+  EXPECT_EQ(cut_off({"    assert x > 0"}), "AssertionError");
+  EXPECT_EQ(cut_off({"    assert x > 0", "assert x > 0"}), "AssertionError") << "of two ranks";
+  EXPECT_EQ(cut_off({"    assert x > 0", "x is 1"}), std::nullopt) << "the program went on";
   EXPECT_EQ(cut_off({"    g(x,"}), "") << "it does not say";
   EXPECT_EQ(cut_off({"    g(x,", "  Fi"}), "") << "cut within a line";
   EXPECT_EQ(cut_off({"    g(x,", "KeyError: 'x'"}), std::nullopt) << "it is complete";
   EXPECT_EQ(cut_off({"    g(x,", "step 7 done"}), std::nullopt) << "the program went on";
+}
+
+TEST(Tracebacks, OneThatIsCutOffTellsLessThanTheExceptionThatLedToIt) {
+  const auto cut_off = [](std::string_view between, std::string_view last) {
+    Tracebacks tracebacks;
+    read(tracebacks,
+         {"  File \"a.py\", line 1, in f", "    g()", "RuntimeError: x", "", between, "",
+          "Traceback (most recent call last):", "  File \"b.py\", line 2, in h", last});
+    return tracebacks.cut_off();
+  };
+  for (const std::string_view between :
+       {"The above exception was the direct cause of the following exception:",
+        "During handling of the above exception, another exception occurred:"}) {
+    EXPECT_EQ(cut_off(between, "    f("), std::nullopt);
+    EXPECT_EQ(cut_off(between, "    raise KeyError(x)"), "KeyError");
+  }
+  EXPECT_EQ(cut_off("the program went on", "    f("), "");
 }
 
 TEST(Tracebacks, ALaunchersAndFaulthandlersAreNotTheProgramsOwn) {
