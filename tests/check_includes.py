@@ -17,10 +17,11 @@ LAUNCHER = {
     "launcher/megatron": ["launcher/job"],
     "launcher/ranks": ["launcher/job"],
     "launcher/results": ["launcher/job", "launcher/megatron", "launcher/ranks"],
-    "launcher/gang": ["launcher/job", "launcher/megatron", "launcher/ranks", "launcher/results"],
-    "launcher/torchrun": ["launcher/ranks", "launcher/gang"],
-    "launcher/cli": ["launcher/job", "launcher/megatron", "launcher/ranks", "launcher/results", "launcher/gang",
-                     "launcher/torchrun"],
+    "launcher/causes": ["launcher/ranks"],
+    "launcher/gang": ["launcher/job", "launcher/megatron", "launcher/ranks", "launcher/results", "launcher/causes"],
+    "launcher/torchrun": ["launcher/ranks", "launcher/causes", "launcher/gang"],
+    "launcher/cli": ["launcher/job", "launcher/megatron", "launcher/ranks", "launcher/results", "launcher/causes",
+                     "launcher/gang", "launcher/torchrun"],
 }
 FOLDERS = {
     "env": [],

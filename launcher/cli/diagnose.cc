@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "env/exit_code.h"
+#include "launcher/causes/finished_logs.h"
+#include "launcher/causes/restart_policy.h"
 #include "launcher/cli/command.h"
 #include "launcher/cli/rules_file.h"
-#include "launcher/gang/finished_logs.h"
-#include "launcher/gang/restart_policy.h"
 
 namespace megalaunch {
 namespace {

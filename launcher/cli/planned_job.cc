@@ -3,7 +3,7 @@
 #include <CLI/App.hpp>
 #include <ctime>
 
-#include "launcher/gang/cause_rules.h"
+#include "launcher/causes/cause_rules.h"
 
 namespace megalaunch {
 

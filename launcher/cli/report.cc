@@ -9,11 +9,11 @@
 #include <memory>
 
 #include "env/exit_code.h"
+#include "launcher/causes/cause_rules.h"
+#include "launcher/causes/finding.h"
+#include "launcher/causes/finished_logs.h"
+#include "launcher/causes/log_lines.h"
 #include "launcher/cli/command.h"
-#include "launcher/gang/cause_rules.h"
-#include "launcher/gang/finding.h"
-#include "launcher/gang/finished_logs.h"
-#include "launcher/gang/log_lines.h"
 #include "launcher/results/card.h"
 #include "launcher/results/log_files.h"
 #include "launcher/results/measured_run.h"

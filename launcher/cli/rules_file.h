@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "env/result.h"
-#include "launcher/gang/cause_rules.h"
+#include "launcher/causes/cause_rules.h"
 
 namespace megalaunch {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "env/exit_code.h"
-#include "launcher/gang/log_lines.h"
+#include "launcher/causes/log_lines.h"
 #include "launcher/ranks/patience.h"
 #include "launcher/results/checkpoint_line.h"
 

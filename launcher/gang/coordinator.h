@@ -9,10 +9,10 @@
 
 #include "env/clock.h"
 #include "env/result.h"
-#include "launcher/gang/failure_report.h"
+#include "launcher/causes/failure_report.h"
+#include "launcher/causes/restart_policy.h"
+#include "launcher/causes/verdict.h"
 #include "launcher/gang/message.h"
-#include "launcher/gang/restart_policy.h"
-#include "launcher/gang/verdict.h"
 
 namespace megalaunch {
 

@@ -7,7 +7,7 @@
 
 #include "env/clock.h"
 #include "env/result.h"
-#include "launcher/gang/restart_policy.h"
+#include "launcher/causes/restart_policy.h"
 
 namespace megalaunch {
 

@@ -14,7 +14,7 @@
 #include "env/file_aside.h"
 #include "env/host.h"
 #include "env/utc_time.h"
-#include "launcher/gang/failure_report.h"
+#include "launcher/causes/failure_report.h"
 #include "launcher/gang/journal.h"
 #include "rendezvous/gang/frame.h"
 #include "rendezvous/gang/gang_server.h"

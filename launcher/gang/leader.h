@@ -10,7 +10,7 @@
 #include "env/clock.h"
 #include "env/log.h"
 #include "env/result.h"
-#include "launcher/gang/cause_rules.h"
+#include "launcher/causes/cause_rules.h"
 #include "launcher/gang/coordinator.h"
 #include "launcher/ranks/console.h"
 #include "launcher/results/run_record.h"

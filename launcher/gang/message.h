@@ -9,8 +9,8 @@
 
 #include "env/clock.h"
 #include "env/result.h"
-#include "launcher/gang/evidence.h"
-#include "launcher/gang/training_progress.h"
+#include "launcher/causes/evidence.h"
+#include "launcher/causes/training_progress.h"
 
 namespace megalaunch {
 

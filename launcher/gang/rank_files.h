@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "launcher/gang/evidence.h"
+#include "launcher/causes/evidence.h"
 
 namespace megalaunch {
 

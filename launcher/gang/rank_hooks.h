@@ -6,7 +6,7 @@
 #include "env/rank_environment.h"
 #include "env/result.h"
 #include "env/variables.h"
-#include "launcher/gang/evidence.h"
+#include "launcher/causes/evidence.h"
 #include "launcher/gang/rank_files.h"
 #include "launcher/ranks/log_pump.h"
 #include "launcher/ranks/rank_group.h"

@@ -7,7 +7,7 @@
 
 #include "env/clock.h"
 #include "env/log.h"
-#include "launcher/gang/training_progress.h"
+#include "launcher/causes/training_progress.h"
 
 namespace boost::asio {
 class io_context;

@@ -3,8 +3,8 @@
 #include <span>
 #include <string>
 
-#include "launcher/gang/evidence.h"
-#include "launcher/gang/verdict.h"
+#include "launcher/causes/evidence.h"
+#include "launcher/causes/verdict.h"
 
 namespace megalaunch {
 

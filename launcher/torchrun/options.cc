@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "launcher/gang/evidence.h"
+#include "launcher/causes/evidence.h"
 #include "launcher/torchrun/completion.h"
 #include "launcher/torchrun/option_table.h"
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "env/result.h"
-#include "launcher/gang/evidence.h"
+#include "launcher/causes/evidence.h"
 
 namespace megalaunch {
 

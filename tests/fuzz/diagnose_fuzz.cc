@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "launcher/gang/evidence.h"
-#include "launcher/gang/finished_logs.h"
-#include "launcher/gang/verdict.h"
+#include "launcher/causes/evidence.h"
+#include "launcher/causes/finished_logs.h"
+#include "launcher/causes/verdict.h"
 
 namespace {
 

@@ -2,9 +2,9 @@
 
 #include <gmock/gmock.h>
 
-#include "launcher/gang/cause_rules.h"
-#include "launcher/gang/log_lines.h"
-#include "launcher/gang/torchrun_report.h"
+#include "launcher/causes/cause_rules.h"
+#include "launcher/causes/log_lines.h"
+#include "launcher/causes/torchrun_report.h"
 
 namespace megalaunch {
 namespace {
