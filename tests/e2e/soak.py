@@ -54,8 +54,10 @@ class Round(case.GangTest):
         if logs:
             job["logs"] = {"dir": str(logs)}
         self.logs = logs or self.folder / "out" / "logs"
-        self.gang_ = self.gang({**job, **rest}, nodes=NODES, ranks=RANKS,
-                               env={"MEGALAUNCH_JOB_KEY": "soak", "MEGALAUNCH_JOB_ID": "soak"}).start_all()
+        env = {"MEGALAUNCH_JOB_KEY": "soak", "MEGALAUNCH_JOB_ID": "soak"}
+        if self.chance.random() < 0.5:
+            env["MASTER_ADDR"] = "node0"  # on node 0, too
+        self.gang_ = self.gang({**job, **rest}, nodes=NODES, ranks=RANKS, env=env).start_all()
         return self.gang_
 
     def seen(self):
