@@ -5,21 +5,9 @@
 #include <deque>
 #include <map>
 
+#include "env/ascii.h"
+
 namespace megalaunch {
-namespace {
-
-char fold(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-std::string folded(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(), fold);
-  return result;
-}
-
-}  // namespace
-
 bool PatternSet::add(std::string_view text, bool fold_case, size_t id) {
   Pattern pattern;
   pattern.id = id;
@@ -39,7 +27,7 @@ bool PatternSet::add(std::string_view text, bool fold_case, size_t id) {
     if (empty && begin == 0) pattern.at_start = false;
     if (empty && star == text.size()) pattern.at_end = false;
     if (!empty)
-      pattern.pieces.push_back(fold_case ? folded(text.substr(begin, star - begin))
+      pattern.pieces.push_back(fold_case ? ascii_lower(text.substr(begin, star - begin))
                                          : std::string(text.substr(begin, star - begin)));
     begin = star + 1;
   }
@@ -58,7 +46,7 @@ void PatternSet::compile() {
   classes_ = 1;  // class 0: bytes that no anchor holds
   std::vector<std::string> anchors;
   for (const Pattern& pattern : patterns_) {
-    anchors.push_back(folded(pattern.pieces[pattern.anchor]));
+    anchors.push_back(ascii_lower(pattern.pieces[pattern.anchor]));
     for (const char c : anchors.back()) {
       uint8_t& of = class_of_[static_cast<uint8_t>(c)];
       if (of == 0) of = static_cast<uint8_t>(classes_++);
@@ -172,7 +160,7 @@ void PatternSet::match_part(std::string_view line, std::vector<size_t>& ids) con
         candidates.push_back(found);
   }
   if (candidates.empty()) return;
-  const std::string folded_line = folded(line);
+  const std::string folded_line = ascii_lower(line);
   for (const uint32_t candidate : candidates)
     if (verify(patterns_[candidate], line, folded_line)) ids.push_back(patterns_[candidate].id);
 }

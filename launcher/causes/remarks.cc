@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "env/ascii.h"
 #include "launcher/causes/log_lines.h"
 #include "launcher/causes/scan.h"
 
@@ -48,9 +49,9 @@ bool is_remark(std::string_view text) {
 bool is_information(std::string_view text) {
   const std::string_view start = text.substr(0, 100);
   if (start.find("NCCL") != start.npos) return false;
-  for (const std::string_view level : {" INFO ", "INFO:", "[INFO]", "[INFO|", " INFO: "})
-    if (start.find(level) != start.npos || text.starts_with("INFO ")) return true;
-  return false;
+  for (const std::string_view level : {" INFO ", "INFO:", "[INFO]", "[INFO|"})
+    if (start.find(level) != start.npos) return true;
+  return text.starts_with("INFO ");
 }
 
 bool is_setting(std::string_view text) {
@@ -62,9 +63,7 @@ bool is_setting(std::string_view text) {
 
 bool goes_on(std::string_view text) {
   if (text.find("NCCL WARN") != text.npos) return false;  // it says no more before it fails
-  std::string folded(text.substr(0, kReach));
-  for (char& c : folded)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  const std::string folded = ascii_lower(text.substr(0, kReach));
   for (const std::string_view how :
        {"from scratch", "start from random", "falling back to", "fall back to", "fallback to",
         "will be ignored", "ignoring", "skipping", "retrying", "using default", "will retry",

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "env/ascii.h"
 #include "launcher/megatron/preset.h"
 
 namespace megalaunch {
@@ -27,7 +28,7 @@ std::string plain(std::string_view name) {
   std::string text;
   for (const char c : name) {
     if (c == '-' || c == '_' || c == '.') continue;
-    text += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    text += ascii_lower(c);
   }
   return text;
 }

@@ -4,6 +4,8 @@
 #include <array>
 #include <string>
 
+#include "env/ascii.h"
+
 namespace megalaunch {
 namespace {
 
@@ -24,13 +26,6 @@ constexpr std::array kCards{
     Card{"B200", 2250.0, 4500.0, "NVIDIA HGX B200 data sheet, half of the sparse figures per GPU"},
     Card{"L40S", 362.0, 733.0, "NVIDIA L40S data sheet, half of the sparse figures"},
 };
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
 
 bool is_letter_or_digit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -60,9 +55,9 @@ const Card& default_card() {
 }
 
 const Card* find_card(std::string_view name) {
-  const std::string text = lower(name);
+  const std::string text = ascii_lower(name);
   const auto found = std::ranges::find_if(
-      kCards, [&](const Card& card) { return has_word(text, lower(card.name)); });
+      kCards, [&](const Card& card) { return has_word(text, ascii_lower(card.name)); });
   return found == kCards.end() ? nullptr : &*found;
 }
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "env/ascii.h"
+
 namespace megalaunch {
 namespace {
 
@@ -21,13 +23,10 @@ std::string_view trim_right(std::string_view text) {
   return text.substr(0, text.find_last_not_of(kBlanks) + 1);
 }
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+           return ascii_lower(x) == ascii_lower(y);
+         });
 }
 
 /// The number that `text` starts with, after blanks; what follows it (a unit, an average) is

@@ -8,6 +8,8 @@
 #include <map>
 #include <string>
 
+#include "env/ascii.h"
+
 namespace megalaunch {
 namespace {
 
@@ -59,12 +61,6 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(start, text.find_last_not_of(" \t") - start + 1));
 }
 
-std::string lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
-}
-
 std::string column_name(const std::string& cell) {
   static const std::map<std::string, std::string> kOtherNames{{"activations", "ac"},
                                                               {"virtual_stage_layers", "vpp"},
@@ -72,7 +68,7 @@ std::string column_name(const std::string& cell) {
                                                               {"ms_per_iteration", "elapsed_ms"},
                                                               {"max_memory_mib", "memory_mib"},
                                                               {"cause", "error"}};
-  const std::string name = lower(trimmed(cell));
+  const std::string name = ascii_lower(trimmed(cell));
   const auto other = kOtherNames.find(name);
   return other == kOtherNames.end() ? name : other->second;
 }
@@ -131,7 +127,7 @@ Result<RunSummary> to_summary(Cells cells) {
   RunSummary summary;
   RunRecord& record = summary.record;
   record.model = cells.text("model");
-  record.precision = lower(cells.text("precision"));
+  record.precision = ascii_lower(cells.text("precision"));
   const std::string activations = cells.text("ac");
   record.activations = activations_word(activations);
   record.outcome = cells.text("outcome");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "env/ascii.h"
 #include "launcher/torchrun/arguments.h"
 
 namespace megalaunch {
@@ -16,9 +17,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 std::optional<bool> truth(std::string_view text) {
-  std::string word(text);
-  std::transform(word.begin(), word.end(), word.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string word = ascii_lower(text);
   if (word == "1" || word == "true" || word == "t" || word == "yes" || word == "y") return true;
   if (word == "0" || word == "false" || word == "f" || word == "no" || word == "n") return false;
   return std::nullopt;
