@@ -22,25 +22,21 @@ bool take_colour(std::string_view& text) {
   return true;
 }
 
+/// Of a second: ".123456" or ",123".
+void take_fraction(std::string_view& text) {
+  if (!take(text, ".") && !take(text, ",")) return;
+  while (!text.empty() && digit(text.front())) text.remove_prefix(1);
+}
+
 /// "2024-11-07T16:27:21.123456Z ", "2024-11-07 16:27:21,123 ", also in brackets: the time that a
 /// collector put first.
 bool take_time(std::string_view& text) {
   std::string_view rest = text;
   const bool bracket = take(rest, "[");
-  const auto shape = [&](std::string_view pattern) {
-    if (rest.size() < pattern.size()) return false;
-    for (size_t i = 0; i < pattern.size(); ++i)
-      if (pattern[i] == '0' ? !digit(rest[i]) : pattern[i] != '?' && pattern[i] != rest[i])
-        return false;
-    rest.remove_prefix(pattern.size());
-    return true;
-  };
-  if (!shape("0000-00-00?00:00:00") && !shape("0000/00/00 00:00:00")) return false;
-  if (!rest.empty() && (rest.front() == '.' || rest.front() == ',')) {
-    rest.remove_prefix(1);
-    while (!rest.empty() && digit(rest.front())) rest.remove_prefix(1);
-  }
-  if (!take(rest, "Z")) shape("+00:00");
+  if (!take_shape(rest, "0000-00-00?00:00:00") && !take_shape(rest, "0000/00/00 00:00:00"))
+    return false;
+  take_fraction(rest);
+  if (!take(rest, "Z")) take_shape(rest, "+00:00");
   if (bracket && !take(rest, "]")) return false;
   take(rest, ":");
   if (rest.empty()) return false;
@@ -54,13 +50,9 @@ bool take_time(std::string_view& text) {
 
 /// "18:11:06.680 text": a collector's time without a day.
 bool take_time_of_day(std::string_view& text) {
-  constexpr std::string_view kShape = "00:00:00";
-  if (text.size() <= kShape.size()) return false;
-  for (size_t i = 0; i < kShape.size(); ++i)
-    if (kShape[i] == '0' ? !digit(text[i]) : text[i] != kShape[i]) return false;
-  std::string_view rest = text.substr(kShape.size());
-  if (rest.front() == '.' || rest.front() == ',')
-    rest.remove_prefix(std::min(rest.find_first_not_of("0123456789", 1), rest.size()));
+  std::string_view rest = text;
+  if (!take_shape(rest, "00:00:00")) return false;
+  take_fraction(rest);
   if (!take(rest, " ")) return false;
   text = rest;
   return true;

@@ -33,6 +33,16 @@ inline bool take(std::string_view& text, std::string_view start) {
   return true;
 }
 
+/// What has the shape of `pattern`: a 0 there is any digit, a ? any character.
+inline bool take_shape(std::string_view& text, std::string_view pattern) {
+  if (text.size() < pattern.size()) return false;
+  for (size_t i = 0; i < pattern.size(); ++i)
+    if (pattern[i] == '0' ? !digit(text[i]) : pattern[i] != '?' && pattern[i] != text[i])
+      return false;
+  text.remove_prefix(pattern.size());
+  return true;
+}
+
 inline void take_blanks(std::string_view& text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
 }

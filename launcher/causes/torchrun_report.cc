@@ -58,6 +58,13 @@ std::vector<TorchrunFailure> find_torchrun_report(const std::vector<LogLine>& li
   TorchrunFailure block;
   bool root = false;
   size_t begin = 0;  // of the report
+  const auto finish_block = [&](const LogLine& line) {
+    block.root_cause = root;
+    block.line = line.number;
+    block.order = root && begin != 0 ? begin : line.number;
+    block.text = std::string(trimmed(line.text));
+    found.push_back(std::exchange(block, {}));
+  };
   for (const LogLine& line : lines) {
     const std::string_view text = line.text;
     if (text.starts_with("Failures:")) {
@@ -72,11 +79,7 @@ std::vector<TorchrunFailure> find_torchrun_report(const std::vector<LogLine>& li
       block.local_rank = number_after(text, "local_rank:");
       block.end = end_of(number_after(text, "exitcode :").value_or(1));
       block.pid = number_after(text, "(pid:").value_or(0);
-      block.root_cause = root;
-      block.line = line.number;
-      block.order = root && begin != 0 ? begin : line.number;
-      block.text = std::string(trimmed(text));
-      found.push_back(std::exchange(block, {}));
+      finish_block(line);
     } else if (const auto host = field(text, "host")) {
       block = {};
       block.host = std::string(host->substr(0, host->find(' ')));
@@ -86,12 +89,7 @@ std::vector<TorchrunFailure> find_torchrun_report(const std::vector<LogLine>& li
     } else if (const auto code = field(text, "exitcode"); code && block.rank) {
       block.end = end_of(number_after(text, ":").value_or(1));
       block.pid = number_after(text, "pid:").value_or(0);
-      block.root_cause = root;
-      block.line = line.number;
-      block.order = root && begin != 0 ? begin : line.number;
-      block.text = std::string(trimmed(text));
-      found.push_back(block);
-      block = {};
+      finish_block(line);
     } else if (const auto exit = number_after(text, "failed (exitcode:")) {
       TorchrunFailure one;
       one.local_rank = number_after(text, "local_rank:");

@@ -26,8 +26,8 @@ class Tracebacks {
 
   /// The log has ended within a traceback of the program's own. Gives the name of what its last
   /// line raises ("AttributeError" of "raise AttributeError", AssertionError of "assert x"); empty:
-  /// not known. One that does not
-  /// say and that another exception led to is none: that one tells more.
+  /// not known. One that does not say and that another exception led to is none: that one tells
+  /// more.
   std::optional<std::string_view> cut_off() const;
 
  private:

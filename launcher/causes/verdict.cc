@@ -14,6 +14,12 @@ bool is_unknown(const Finding& finding) {
   return finding.rule->exceptions;
 }
 
+/// The rule that it was found with does not count, now that more is known.
+void forget_rule(Finding& finding) {
+  finding.rule = nullptr;
+  finding.kind = CauseKind::kUnknown;
+}
+
 /// A victim whose symptom no rule knows may be gone this long before the culprit has finished dying
 /// (a core dump, CUDA's tear-down): for so long a known cause that ends later is heard first.
 constexpr seconds kSlowDeath{5};
@@ -148,10 +154,8 @@ Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings
                                       [](const Finding& finding) { return finding.made_progress; });
   // One rank's iteration lines tell that all had trained.
   for (Finding& finding : verdict.findings)
-    if (verdict.made_progress && finding.rule != nullptr && finding.rule->before_training) {
-      finding.rule = nullptr;
-      finding.kind = CauseKind::kUnknown;
-    }
+    if (verdict.made_progress && finding.rule != nullptr && finding.rule->before_training)
+      forget_rule(finding);
   // What one rank said last tells nothing where another one knows more.
   const auto guessed = [](const Finding& finding) {
     return finding.rule != nullptr && finding.rule->last_words;
@@ -163,8 +167,7 @@ Verdict decide(std::span<const Evidence> evidence, std::vector<Finding> findings
       });
   for (Finding& finding : verdict.findings)
     if (known && guessed(finding)) {
-      finding.rule = nullptr;
-      finding.kind = CauseKind::kUnknown;
+      forget_rule(finding);
       finding.line = 0;
     }
   const auto pick = [&](auto&& wanted) {

@@ -49,8 +49,7 @@ constexpr Place kPlaces[] = {
 
 bool waits_for_others(std::string_view frame) {
   const size_t in = frame.rfind(", in ");
-  const std::string_view function =
-      in == frame.npos ? frame.substr(frame.size()) : frame.substr(in + 5);
+  const std::string_view function = in == frame.npos ? std::string_view{} : frame.substr(in + 5);
   for (const Place& place : kPlaces) {
     if (frame.find(place.file) == frame.npos) continue;
     if (place.functions.front().empty()) return true;

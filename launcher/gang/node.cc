@@ -151,7 +151,9 @@ Result<int> run_node(NodeOptions options) {
                                  });
     if (started) {
       leader = std::move(*started);
-      endpoint_check.emplace(options.agent.master_addr, log);
+      // find_place() knows already.
+      if (!options.undecided || options.undecided->endpoint_host.empty())
+        endpoint_check.emplace(options.agent.master_addr, log);
       options.agent.leader_host = "127.0.0.1";
       options.agent.leader_port = leader->port();
     } else if (options.undecided && options.undecided->join_if_port_taken &&

@@ -90,16 +90,18 @@ class Gang:
 
 # --- the faults: each returns when it ended (nanoseconds), and which processes must be replaced -----------------------
 
-def kill_rank(gang):
+def signal_rank(gang, number):
     pid = gang.stamps()[gang.nodes * gang.ranks - 1].pid
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     return time.time_ns(), {pid}
+
+
+def kill_rank(gang):
+    return signal_rank(gang, signal.SIGKILL)
 
 
 def stop_rank(gang):
-    pid = gang.stamps()[gang.nodes * gang.ranks - 1].pid
-    os.kill(pid, signal.SIGSTOP)
-    return time.time_ns(), {pid}
+    return signal_rank(gang, signal.SIGSTOP)
 
 
 def kill_agent(gang, node=None):
@@ -186,8 +188,8 @@ def chosen_cases(args, namespaces):
     if unknown := set(names) - {fault.name for fault in FAULTS}:
         raise SystemExit(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(f.name for f in FAULTS)}")
     faults = [fault for fault in FAULTS if fault.name in names and (namespaces or not fault.cable)]
-    bases = sorted({(1, nodes * ranks, BASE.name) for nodes, ranks in shapes})
-    return [(nodes, ranks, BASE) for nodes, ranks, _ in bases] + [(*shape, fault) for shape in shapes for fault in faults]
+    totals = sorted({nodes * ranks for nodes, ranks in shapes})
+    return [(1, total, BASE) for total in totals] + [(*shape, fault) for shape in shapes for fault in faults]
 
 
 def main():

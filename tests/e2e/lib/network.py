@@ -100,14 +100,15 @@ class Network:
         """The node no longer hears those nodes, though they may hear it; verdict "reset" answers their TCP with a reset."""
         to = "reject with tcp reset" if verdict == "reset" else verdict
         tcp = "meta l4proto tcp " if verdict == "reset" else ""
-        rules = "".join(f"ip saddr {self.address(source)} {tcp}{to}\n" for source in sources)
-        self._nft(node, f"add table ip faults\nadd chain ip faults heard {{ type filter hook input priority 0; }}\n"
-                        + "".join(f"add rule ip faults heard {rule}\n" for rule in rules.splitlines()))
+        self._filter(node, *(f"ip saddr {self.address(source)} {tcp}{to}" for source in sources))
 
     def lose_packets(self, node, percent):
         """The node no longer hears every packet that it is sent, but all others."""
-        self._nft(node, f"add table ip faults\nadd chain ip faults heard {{ type filter hook input priority 0; }}\n"
-                        f"add rule ip faults heard iifname eth0 numgen random mod 100 < {percent} drop\n")
+        self._filter(node, f"iifname eth0 numgen random mod 100 < {percent} drop")
+
+    def _filter(self, node, *rules):
+        self._nft(node, "add table ip faults\nadd chain ip faults heard { type filter hook input priority 0; }\n"
+                        + "".join(f"add rule ip faults heard {rule}\n" for rule in rules))
 
     def heal(self, node):
         self._nft(node, "delete table ip faults\n")
