@@ -2,13 +2,13 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <nlohmann/json.hpp>
 
+#include "rendezvous/gang/dialer.h"
 #include "rendezvous/gang/gang_connection.h"
 #include "rendezvous/gang/message_fields.h"
 #include "rendezvous/gang/name_lookup.h"
@@ -23,8 +23,10 @@ using nlohmann::json;
 constexpr auto use_result = asio::as_tuple(asio::use_awaitable);
 
 constexpr milliseconds kFirstRetry{50};
-constexpr milliseconds kLongestRetry{1000};
-constexpr seconds kConnectPatience{5};
+constexpr milliseconds kLongestRetry{500};
+// For one address. While a cable is cut the kernel repeats its SYN after 1, 3, 7 s: a new
+// connection every two seconds asks each second, and finds node 0 soon after the cable is back.
+constexpr seconds kConnectPatience{2};
 constexpr seconds kResolvePatience{10};
 constexpr seconds kHandshakePatience{10};
 constexpr seconds kTellEvery{10};
@@ -58,8 +60,8 @@ struct GangClient::State : std::enable_shared_from_this<State> {
         events(std::move(events_value)),
         retry_timer(io),
         heartbeat_timer(io),
-        connect_timer(io),
-        lookup(io) {}
+        lookup(io),
+        dialer(io, kConnectPatience) {}
 
   void connect(json details) {
     const uint64_t attempt = ++current;
@@ -85,6 +87,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     milliseconds pause = kFirstRetry;
     std::optional<SteadyTime> refused_since;
     for (;;) {
+      const auto began = std::chrono::steady_clock::now();
       auto joined = co_await try_once(self, attempt, details, deadline);
       if (!self->is_current(attempt)) co_return;
       if (joined) break;
@@ -109,7 +112,7 @@ struct GangClient::State : std::enable_shared_from_this<State> {
                        self->options.port, joined.error().message,
                        std::chrono::duration_cast<seconds>(deadline - now).count());
       }
-      self->retry_timer.expires_after(pause);
+      self->retry_timer.expires_at(began + pause);  // who waited in vain has waited
       co_await self->retry_timer.async_wait(use_result);
       if (!self->is_current(attempt)) co_return;
       pause = std::min(pause * 3 / 2, kLongestRetry);
@@ -132,23 +135,10 @@ struct GangClient::State : std::enable_shared_from_this<State> {
                                                    std::min<milliseconds>(kResolvePatience, left));
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
     if (!endpoints) co_return fail(std::move(endpoints).error());
-    // Shared with the timer, whose handler may be on its way when this coroutine has gone.
-    const auto socket = std::make_shared<tcp::socket>(self->context);
-    const auto until =
-        std::min<SteadyTime>(deadline, std::chrono::steady_clock::now() + kConnectPatience);
-    self->connect_timer.expires_at(until);
-    self->connect_timer.async_wait([socket](const boost::system::error_code& error) {
-      boost::system::error_code ignored;
-      if (!error) socket->close(ignored);
-    });
-    const auto [connect_error, endpoint] =
-        co_await asio::async_connect(*socket, *endpoints, use_result);
-    self->connect_timer.cancel();
+    auto dialled = co_await self->dialer.dial(std::move(*endpoints), deadline);
     if (!self->is_current(attempt)) co_return fail(Error::Kind::kUnavailable, "closed");
-    if (connect_error)
-      co_return fail(
-          Error::Kind::kUnavailable, "connecting fails: {}",
-          connect_error == asio::error::operation_aborted ? "no answer" : connect_error.message());
+    if (!dialled) co_return fail(std::move(dialled).error());
+    const auto socket = std::move(*dialled);
     boost::system::error_code write_error;
     asio::write(*socket, asio::buffer(kGangMagic),
                 write_error);  // four bytes into an empty buffer: does not block
@@ -242,8 +232,8 @@ struct GangClient::State : std::enable_shared_from_this<State> {
     joined = false;
     retry_timer.cancel();
     heartbeat_timer.cancel();
-    connect_timer.cancel();
     lookup.cancel();
+    dialer.cancel();
     if (connection) connection->close();
   }
 
@@ -253,8 +243,8 @@ struct GangClient::State : std::enable_shared_from_this<State> {
   Events events;
   asio::steady_timer retry_timer;
   asio::steady_timer heartbeat_timer;
-  asio::steady_timer connect_timer;
   NameLookup lookup;
+  Dialer dialer;
   std::shared_ptr<GangConnection> connection;
   ClockOffset offset;
   uint64_t current = 0;

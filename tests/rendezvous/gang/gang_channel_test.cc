@@ -239,7 +239,7 @@ TEST_F(GangChannel, GivesUpAtTheJoinTimeOutAndSaysWhatItTriedLast) {
   options.join_timeout = 200ms;
   connect(options);
   ASSERT_TRUE(until([&] { return client->unreachable.has_value(); }));
-  EXPECT_THAT(*client->unreachable, HasSubstr("connecting fails: Connection refused"));
+  EXPECT_THAT(*client->unreachable, HasSubstr("fails: Connection refused"));
 }
 
 TEST_F(GangChannel, ANameThatDoesNotResolveIsTriedAgainUntilTheTimeOut) {
