@@ -16,6 +16,7 @@ prescribe (grace, how long a rank may be stopped) is taken off first.
 """
 
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -39,14 +40,19 @@ device = f"cuda:{os.environ['RANK']}" if backend == "nccl" else "cpu"
 dist.init_process_group(backend, timeout=datetime.timedelta(seconds=600))
 value = torch.ones(1000, device=device)
 stamp = os.open(f"{os.environ['OUT']}/rank.{os.environ['RANK']}", os.O_WRONLY | os.O_CREAT)
-while True:
-    began = time.time_ns()
-    dist.all_reduce(value)
-    value.fill_(1)
-    if device != "cpu":
-        torch.cuda.synchronize()
-    os.pwrite(stamp, f"{began:020d} {os.getpid():010d}".encode(), 0)
-    time.sleep(0.01)
+try:
+    while True:
+        began = time.time_ns()
+        dist.all_reduce(value)
+        value.fill_(1)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        os.pwrite(stamp, f"{began:020d} {os.getpid():010d}".encode(), 0)
+        time.sleep(0.01)
+except RuntimeError:
+    if "STAYS" in os.environ:  # gloo tells that a rank is gone; this one does not end of it
+        time.sleep(1000)
+    raise
 """
 
 
@@ -147,7 +153,7 @@ FAULTS = [
     Fault("node-0", kill_node_0),
     Fault("rank-stopped", stop_rank, prescribed=STOPPED),
     Fault("agent-stopped", stop_agent),
-    Fault("ignores-term", kill_rank, prescribed=GRACE, prologue="trap '' TERM"),
+    Fault("ignores-term", kill_rank, prescribed=GRACE, prologue="export STAYS=1; trap '' TERM"),
     Fault("grandchild", kill_rank, prescribed=GRACE, prologue=GRANDCHILD),
     Fault("link-3s", lambda gang: pull_cable(gang, 3), cable=True),
     Fault("link-30s", lambda gang: pull_cable(gang, 30), cable=True),
@@ -198,7 +204,8 @@ def main():
                             faults=(",".join(fault.name for fault in FAULTS), "which"), rounds=(1, "the median counts"),
                             patience=(120.0, "seconds to wait until all iterate"))
     venv = common.SOURCE / ".venv/bin/python"
-    args.python = args.python or str(venv if venv.exists() else "/usr/bin/python3")
+    python = args.python or str(venv if venv.exists() else "/usr/bin/python3")
+    args.python = os.path.abspath(shutil.which(python) or python)  # the ranks' folder is another one
     os.environ.update(BACKEND=args.backend)
     launchers = common.launchers(args)
     launchers[0].restart = {"grace": f"{GRACE}s", "stopped": f"{STOPPED}s"}
