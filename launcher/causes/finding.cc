@@ -163,7 +163,8 @@ void Hearing::read() {
     const std::vector<std::string_view> none;
     const bool heard = hear(ids_of(matched_part(text), logged, raised ? tracebacks.frames() : none),
                             i, raised || !logged.empty());
-    if (!heard && !is_boxed(text) && !is_launchers_report(text)) said_.push_back(i);
+    if (!heard && !is_boxed(text) && !is_launchers_report(text) && !is_native_frame(text))
+      said_.push_back(i);
   }
   if (const auto raised = tracebacks.cut_off()) {
     hear(ids_of(*raised, {}, tracebacks.frames()), lines_.size() - 1, true);
@@ -200,8 +201,9 @@ void Hearing::weigh() {
   drop([&](const Match& match) {
     return (last_progress_ && rule(match).before_training) || (match.weak && match.before_progress);
   });
-  // A crash may be the exception's tear-down, and a launcher stops what it has seen fail.
-  if (first_own_exception_)
+  // A crash may be the exception's tear-down, and a launcher stops what it has seen fail. Of an
+  // exception without its name nothing tells that it is not what the stopping raised.
+  if (first_own_exception_ && !(nameless_ && first_own_exception_ == last_exception_))
     drop([&](const Match& match) { return match.stopping || rule(match).silent; });
   TearDowns torn_down;
   drop([&](const Match& match) {

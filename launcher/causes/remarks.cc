@@ -96,4 +96,9 @@ bool is_launchers_report(std::string_view text) {
   return false;
 }
 
+bool is_native_frame(std::string_view text) {
+  scan::take_blanks(text);
+  return text.starts_with("frame #");
+}
+
 }  // namespace megalaunch

@@ -27,4 +27,8 @@ bool goes_on(std::string_view text);
 /// failed program said why before it.
 bool is_launchers_report(std::string_view text);
 
+/// A frame of native code in a stack that the program printed: "frame #8: <unknown function> +
+/// 0x1f".
+bool is_native_frame(std::string_view text);
+
 }  // namespace megalaunch

@@ -28,6 +28,7 @@ constexpr Place kPlaces[] = {
     {"horovod/runner/"},
     {"colossalai/cli/"},
     // Waiting.
+    {"torch/distributed/c10d_logger.py"},
     {"subprocess.py"},
     {"multiprocessing/spawn.py", {"start_processes", "spawn", "join"}},
     {"multiprocess", {"join", "wait", "poll", "_wait_for_tstate_lock", "_poll"}},

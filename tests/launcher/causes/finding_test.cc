@@ -118,6 +118,11 @@ TEST(Finding, ATracebackThatIsCutOffIsAnException) {
   EXPECT_EQ(
       rule_in("  File \"/x/torch/distributed/run.py\", line 7, in main\n    run(args)\n", rules),
       "");
+  EXPECT_EQ(rule_in("Received 15 death signal, shutting down workers\n"
+                    "  File \"a.py\", line 1, in f\n    g(x,\n",
+                    rules),
+            "stopped-by-launcher")
+      << "it may be what the signal raised";
 }
 
 TEST(Finding, AnotherLineOfTheSameRuleMayNameTheRank) {
@@ -193,6 +198,8 @@ rules:
             "launcher");
   EXPECT_EQ(rule_in("the batch must not be 0\na\nb\nc\n", rules), "") << "it went on for long";
   EXPECT_EQ(rule_in("the batch must not be 0, using default\n", rules), "");
+  EXPECT_EQ(rule_in("frame #8: must not(int) + 0x1f (0x7f in /lib/x.so)\n", rules), "")
+      << "the name of a function is no word of the program";
   EXPECT_EQ(rule_in(" iteration 7/ 10 |\nthe batch must not be 0\n", rules), "");
   EXPECT_NE(rule_in("the batch must not be 0\nOddError: x\n", rules), "last");
 }

@@ -87,10 +87,12 @@ TEST(Tracebacks, OneThatIsCutOffTellsLessThanTheExceptionThatLedToIt) {
 }
 
 TEST(Tracebacks, ALaunchersAndFaulthandlersAreNotTheProgramsOwn) {
-  for (const std::string_view frame : {"  File \"/x/torch/distributed/run.py\", line 794, in main",
-                                       "  File \"/x/ray/_private/worker.py\", line 2667, in get",
-                                       "  File \"/x/threading.py\", line 324 in wait",
-                                       "  File \"<unknown>\", line 0, in c10::f()"}) {
+  for (const std::string_view frame :
+       {"  File \"/x/torch/distributed/run.py\", line 794, in main",
+        "  File \"/x/ray/_private/worker.py\", line 2667, in get",
+        "  File \"/x/threading.py\", line 324 in wait",
+        "  File \"/x/torch/distributed/c10d_logger.py\", line 7, in wrapper",
+        "  File \"<unknown>\", line 0, in c10::f()"}) {
     Tracebacks tracebacks;
     read(tracebacks, {frame, "    run(args)"});
     EXPECT_EQ(tracebacks.cut_off(), std::nullopt) << frame;
