@@ -37,7 +37,13 @@ import os, time, datetime, torch, torch.distributed as dist
 torch.set_num_threads(1)
 backend = os.environ["BACKEND"]
 device = f"cuda:{os.environ['RANK']}" if backend == "nccl" else "cpu"
-dist.init_process_group(backend, timeout=datetime.timedelta(seconds=600))
+patience = datetime.timedelta(seconds=600)
+place = {}
+if "+debian" in torch.__version__:  # Debian 13's has no libuv, which init_process_group asks for
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size, False, patience, use_libuv=False)
+    place = {"store": store, "rank": rank, "world_size": world_size}
+dist.init_process_group(backend, timeout=patience, **place)
 value = torch.ones(1000, device=device)
 stamp = os.open(f"{os.environ['OUT']}/rank.{os.environ['RANK']}", os.O_WRONLY | os.O_CREAT)
 try:
