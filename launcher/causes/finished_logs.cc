@@ -16,6 +16,7 @@
 #include "launcher/causes/log_lines.h"
 #include "launcher/causes/rank_finding.h"
 #include "launcher/causes/rank_numbers.h"
+#include "launcher/causes/torchrun_blame.h"
 #include "launcher/causes/torchrun_report.h"
 #include "launcher/causes/wrapped_lines.h"
 
@@ -131,104 +132,6 @@ struct LabelOrder {
   }
 };
 
-bool silent(const LoggedRank& rank) {
-  return rank.finding.source == Finding::Source::kNone &&
-         std::holds_alternative<NotRecorded>(rank.evidence.end);
-}
-
-void apply_failure(const TorchrunFailure& failure, LoggedRank& rank) {
-  rank.evidence.end = failure.end;
-  rank.evidence.pid = failure.pid;
-  rank.evidence.host = failure.host;
-  rank.evidence.stopped_by_us = failure.stopped_by_torchrun();
-  if (failure.rank) {
-    rank.evidence.rank = *failure.rank;
-    rank.rank_known = true;
-  }
-}
-
-/// A rank of which the log only says how it ended.
-LoggedRank rank_without_text(const TorchrunFailure& failure, const fs::path& path, WallTime written,
-                             const CauseRules& rules) {
-  LoggedRank rank;
-  rank.path = path;
-  rank.evidence.rank = failure.local_rank.value_or(0);
-  rank.evidence.local_rank = failure.local_rank.value_or(0);
-  rank.evidence.ended_at = written + std::chrono::microseconds(failure.order);
-  rank.rank_known = failure.rank || failure.local_rank;
-  apply_failure(failure, rank);
-  rank.finding = find_cause(rank.evidence, rules);
-  rank.finding.line = failure.line;
-  rank.finding.text = failure.text;
-  return rank;
-}
-
-/// Which of the ranks the failure speaks of.
-LoggedRank* rank_of(const TorchrunFailure& failure, std::vector<LoggedRank>& ranks,
-                    const std::vector<LineLabel>& labels) {
-  for (size_t i = 0; i < labels.size(); ++i)
-    if ((failure.rank && labels[i].rank == failure.rank) ||
-        (!labels[i].rank && labels[i].local_rank && labels[i].local_rank == failure.local_rank))
-      return &ranks[i];
-  return nullptr;
-}
-
-bool stopped_by_launcher(const Finding& finding) {
-  return finding.rule != nullptr && finding.rule->stopping && finding.victim;
-}
-
-/// Gives the ranks their ends from torchrun's report. A rank of which nothing else is known becomes
-/// one of its own when its end tells something; "exitcode 1" does only when there is no other text
-/// at all.
-void merge_report(const std::vector<TorchrunFailure>& report, const fs::path& path,
-                  WallTime written, const CauseRules& rules, const std::vector<LineLabel>& labels,
-                  std::vector<LoggedRank>& ranks) {
-  // Text without prefixes is that of the rank that torchrun blames, unless its end or a text with
-  // a prefix says more.
-  const size_t texts = ranks.size();
-  size_t unlabelled = texts;
-  for (size_t i = 0; i < texts; ++i)
-    if (labels[i].empty() && !silent(ranks[i])) unlabelled = i;
-  for (size_t i = 0; i < texts; ++i)
-    if (unlabelled < texts && i != unlabelled && !silent(ranks[i]) &&
-        !stronger(ranks[unlabelled].finding, ranks[i].finding, rules))
-      unlabelled = texts;
-  for (const TorchrunFailure& failure : report) {
-    LoggedRank by_end = rank_without_text(failure, path, written, rules);
-    const bool says_nothing = by_end.finding.source == Finding::Source::kNone;
-    LoggedRank* rank = rank_of(failure, ranks, labels);
-    if ((rank == nullptr || silent(*rank)) && failure.root_cause && unlabelled < texts &&
-        !stronger(by_end.finding, ranks[unlabelled].finding, rules)) {
-      rank = &ranks[unlabelled];
-      if (failure.local_rank && !rank->rank_known) {
-        rank->evidence.rank = *failure.local_rank;
-        rank->rank_known = true;
-      }
-    }
-    if (rank != nullptr) {
-      apply_failure(failure, *rank);
-      // It ended by itself; torchrun stopped the others because of that.
-      if (failure.root_cause && says_nothing && stopped_by_launcher(rank->finding)) {
-        rank->finding = by_end.finding;
-        rank->finding.source = Finding::Source::kEnd;
-        rank->evidence.ended_at = by_end.evidence.ended_at;
-      }
-      if (!failure.stopped_by_torchrun() && !says_nothing &&
-          stronger(by_end.finding, rank->finding, rules)) {
-        rank->finding = by_end.finding;
-        rank->evidence.ended_at = by_end.evidence.ended_at;
-      }
-      continue;
-    }
-    if (failure.stopped_by_torchrun()) continue;  // it has no log and nothing to say
-    if (says_nothing) {
-      if (!failure.root_cause || !std::all_of(ranks.begin(), ranks.end(), silent)) continue;
-      by_end.finding.source = Finding::Source::kEnd;
-    }
-    ranks.push_back(std::move(by_end));
-  }
-}
-
 }  // namespace
 
 std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& path, WallTime written,
@@ -256,7 +159,7 @@ std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& pat
     ranks.push_back(std::move(rank));
     labels.push_back(label);
   }
-  merge_report(report, path, written, rules, labels, ranks);
+  apply_torchruns_blame(report, path, written, rules, labels, ranks);
   name_by_the_same_cause(labels, ranks);
   return ranks;
 }

@@ -34,6 +34,8 @@ bool is_remark(std::string_view text) {
   // What pip says of a package that it did not install stays without consequence.
   if (text.find(" requires ") != text.npos && text.find(", but you have ") != text.npos)
     return true;
+  // A library asks whether there is a GPU of AMD's.
+  if (text.find("'rocminfo'") != text.npos) return true;
   // A command that a shell is about to run (set -x).
   if (text.starts_with("+ ") || text.starts_with("++ ")) return true;
   // What a script says when it cleans up.

@@ -192,6 +192,29 @@ TEST(FinishedLogs, WhatTorchrunStopsItStopsBecauseOfTheRankThatItBlames) {
   EXPECT_EQ(ranks[0].finding.kind, CauseKind::kUnknown);
 }
 
+TEST(FinishedLogs, TheRankThatTorchrunBlamesFailedOfTheProgramsErrorThatOthersWrote) {
+  const std::string report =
+      "api.py:826] failed (exitcode: 1) local_rank: 1 (pid: 4638) of binary: python\n";
+  const auto first_of = [&](std::string_view text) {
+    auto ranks =
+        read_log_text(std::string(text) + report, "log", WallTime{}, CauseRules::built_in());
+    std::vector<Evidence> evidence;
+    std::vector<Finding> findings;
+    for (const LoggedRank& rank : ranks) {
+      evidence.push_back(rank.evidence);
+      findings.push_back(rank.finding);
+    }
+    const Verdict verdict = decide(evidence, findings, CauseRules::built_in());
+    return fmt::format("{} of rank {}", to_string(verdict.kind),
+                       evidence.at(verdict.first.value()).rank);
+  };
+  EXPECT_EQ(first_of("[rank0]: TypeError: f() got an unexpected keyword argument 'x'\n"),
+            "config of rank 1");
+  EXPECT_EQ(first_of("[rank0]: torch.OutOfMemoryError: CUDA out of memory.\n"),
+            "out-of-memory of rank 0")
+      << "memory is not the same on all ranks";
+}
+
 TEST(FinishedLogs, AContainersJsonIsReadAsItsText) {
   const TempDir dir;
   const auto log = dir.path() / "log";
