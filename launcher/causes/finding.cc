@@ -36,13 +36,6 @@ struct Match {
   }
 };
 
-/// Kinds whose words programs also write into lines that end nobody: "permission denied" of an
-/// optional file, a server that was asked again.
-bool is_chatty(CauseKind kind) {
-  return kind == CauseKind::kConfig || kind == CauseKind::kData || kind == CauseKind::kNetwork ||
-         kind == CauseKind::kStore;
-}
-
 /// An exception in torchrun's report is indented; patterns tied to the start must still see it.
 /// What was copied from a terminal has blanks at its end.
 std::string_view matched_part(std::string_view text) {
@@ -262,6 +255,7 @@ Finding Hearing::finding() const {
   if (matched && !unknown_later && !unknown_first) {
     finding.apply(rule(*best));
     deciding = best->index;
+    finding.exception = best->raised;
     for (const Match& match : matches_)
       if (!finding.rank && match.rule == best->rule && !match.before_progress)
         finding.rank = rank_named_in(lines_[match.index].text);
@@ -269,6 +263,7 @@ Finding Hearing::finding() const {
     if (const CauseRule* rule = rule_of_exceptions(last_progress_.has_value(), rules_))
       finding.apply(*rule);
     deciding = unknown_first ? first_own_exception_ : last_exception_;
+    finding.exception = true;
     finding.nameless = nameless_ && deciding == last_exception_;
     finding.rank = rank_named_in(lines_[*deciding].text);
   }
@@ -283,6 +278,11 @@ Finding Hearing::finding() const {
 }
 
 }  // namespace
+
+bool is_chatty(CauseKind kind) {
+  return kind == CauseKind::kConfig || kind == CauseKind::kData || kind == CauseKind::kNetwork ||
+         kind == CauseKind::kStore;
+}
 
 void Finding::apply(const CauseRule& by) {
   rule = &by;

@@ -27,12 +27,17 @@ struct Finding {
   std::optional<int> rank;  ///< the rank that this line, or another one of the same rule, speaks of
                             ///< as its own
   std::optional<int> accused;  ///< the rank that a line says all others waited for
+  bool exception = false;      ///< the deciding line is what was raised, not what was merely said
   bool nameless = false;       ///< an exception of which the log cuts the name off
   bool made_progress = false;  ///< the log shows training iterations
   bool raised = false;  ///< an exception of its own is in it, behind the last training iteration
 
   void apply(const CauseRule& by);  ///< takes what the rule says about the kind of failure
 };
+
+/// Kinds whose words programs also write into lines that end nobody: "permission denied" of an
+/// optional file, a server that was asked again.
+bool is_chatty(CauseKind kind);
 
 /// Looks for the cause of one rank's end in what it wrote. Pure.
 ///

@@ -132,6 +132,23 @@ struct LabelOrder {
   }
 };
 
+/// torch gives a prefix to what a rank raises and to nothing else it says. So what was merely said
+/// without one was survived when a rank raises a cause behind it.
+void forget_what_was_survived(const std::vector<LineLabel>& labels,
+                              std::vector<LoggedRank>& ranks) {
+  const auto unlabelled = std::find_if(labels.begin(), labels.end(),
+                                       [](const LineLabel& label) { return label.empty(); });
+  if (unlabelled == labels.end()) return;
+  Finding& said = ranks[static_cast<size_t>(unlabelled - labels.begin())].finding;
+  if (said.exception || !is_chatty(said.kind)) return;
+  const bool survived = std::any_of(ranks.begin(), ranks.end(), [&](const LoggedRank& rank) {
+    const Finding& raised = rank.finding;
+    return raised.exception && !raised.victim && raised.rule != nullptr &&
+           raised.rule != said.rule && !raised.rule->exceptions && raised.line > said.line;
+  });
+  if (survived) said = {};
+}
+
 }  // namespace
 
 std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& path, WallTime written,
@@ -159,6 +176,7 @@ std::vector<LoggedRank> read_log_text(std::string_view text, const fs::path& pat
     ranks.push_back(std::move(rank));
     labels.push_back(label);
   }
+  forget_what_was_survived(labels, ranks);
   apply_torchruns_blame(report, path, written, rules, labels, ranks);
   name_by_the_same_cause(labels, ranks);
   return ranks;

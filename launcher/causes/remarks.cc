@@ -36,6 +36,8 @@ bool is_remark(std::string_view text) {
     return true;
   // A library asks whether there is a GPU of AMD's.
   if (text.find("'rocminfo'") != text.npos) return true;
+  // A shell takes the arguments behind a missing backslash for a command; the real one has run.
+  if (text.find(": -") != text.npos && text.ends_with(": command not found")) return true;
   // A command that a shell is about to run (set -x).
   if (text.starts_with("+ ") || text.starts_with("++ ")) return true;
   // What a script says when it cleans up.

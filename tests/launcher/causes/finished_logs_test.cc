@@ -215,6 +215,21 @@ TEST(FinishedLogs, TheRankThatTorchrunBlamesFailedOfTheProgramsErrorThatOthersWr
       << "memory is not the same on all ranks";
 }
 
+TEST(FinishedLogs, WhatWasSaidWithoutAPrefixWasSurvivedWhereARankRaisesACauseBehindIt) {
+  const std::string said = "Couldn't connect to the Hub: 429 Client Error: Too Many Requests\n";
+  const std::string raised = "[rank1]: torch.OutOfMemoryError: CUDA out of memory.\n";
+  const auto kinds_in = [](const std::string& text) {
+    std::vector<std::string> kinds;
+    for (const LoggedRank& rank : read_log_text(text, "log", WallTime{}, CauseRules::built_in()))
+      kinds.emplace_back(rank.finding.rule == nullptr ? "" : to_string(rank.finding.kind));
+    return kinds;
+  };
+  EXPECT_THAT(kinds_in(said + raised), testing::ElementsAre("", "out-of-memory"));
+  EXPECT_THAT(kinds_in(raised + said), testing::ElementsAre("network", "out-of-memory"));
+  EXPECT_THAT(kinds_in(said + "[rank1]: RuntimeError: Connection reset by peer\n"),
+              testing::ElementsAre("network", "store"));
+}
+
 TEST(FinishedLogs, AContainersJsonIsReadAsItsText) {
   const TempDir dir;
   const auto log = dir.path() / "log";
