@@ -53,6 +53,7 @@ int status(const StatusFlags& flags, const Variables& environment, const Log& lo
               log_dir.string());
     return kExitUsage;
   }
+  if (!(*state)->note.empty()) log.warn("{}", (*state)->note);
   const std::string text = flags.json ? journal_json(**state) : text_of(**state, log_dir);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return (*state)->exit_code.value_or(0) == 0 ? kExitSuccess : kExitFailure;

@@ -4,8 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "env/file_aside.h"
@@ -65,6 +63,35 @@ Result<JournalState> state_from_json(const json& object) {
   }
 }
 
+constexpr std::string_view kNewest = "journal.json", kPrevious = "journal.previous.json";
+
+/// What was written this long ago is on the disk, whatever happens to the machine: the kernel keeps
+/// data back for half a minute.
+constexpr seconds kOnDisk{60};
+
+/// Nothing: there is no such file. kSystem: it cannot be read. kProtocol: it makes no sense.
+Result<std::optional<JournalState>> load_file(const std::filesystem::path& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
+  if (!file) return errno_error(errno, fmt::format("read the journal {}", path.string()));
+  std::string text;
+  char piece[4096];
+  for (ssize_t count = 0; (count = ::read(file.get(), piece, sizeof piece)) != 0;) {
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno_error(errno, fmt::format("read the journal {}", path.string()));
+    text.append(piece, static_cast<size_t>(count));
+  }
+  const json object = json::parse(text, nullptr, false);
+  if (!object.is_object())
+    return fail(Error::Kind::kProtocol, "{} is no JSON object; move it away to start a new run",
+                path.string());
+  auto state = state_from_json(object);
+  if (!state)
+    return fail(Error::Kind::kProtocol, "{} makes no sense; move it away to start a new run: {}",
+                path.string(), state.error().message);
+  return std::optional<JournalState>(std::move(*state));
+}
+
 Status write_all(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t count = ::write(fd, text.data(), text.size());
@@ -75,22 +102,24 @@ Status write_all(int fd, std::string_view text) {
   return {};
 }
 
+Status append(const std::filesystem::path& path, std::string_view text) {
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!file) return errno_error(errno, fmt::format("open {}", path.string()));
+  if (auto status = write_all(file.get(), text); !status)
+    return fail(std::move(status).error().within(path.string()));
+  return {};
+}
+
 }  // namespace
 
 Result<std::optional<JournalState>> Journal::load(const std::filesystem::path& log_dir) {
-  const auto path = log_dir / "journal.json";
-  std::ifstream file(path);
-  if (!file) return std::nullopt;
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const json object = json::parse(text, nullptr, false);
-  if (!object.is_object())
-    return fail(Error::Kind::kProtocol, "{} is no JSON object; move it away to start a new run",
-                path.string());
-  auto state = state_from_json(object);
-  if (!state)
-    return fail(std::move(state).error().within(
-        fmt::format("{} makes no sense; move it away to start a new run", path.string())));
-  return std::optional<JournalState>(std::move(*state));
+  auto newest = load_file(log_dir / kNewest);
+  if (newest || newest.error().kind != Error::Kind::kProtocol) return newest;
+  auto previous = load_file(log_dir / kPrevious);
+  if (!previous || !*previous) return newest;
+  (*previous)->note =
+      fmt::format("{}; going on from {}", newest.error().message, (log_dir / kPrevious).string());
+  return previous;
 }
 
 Result<Journal> Journal::open(const std::filesystem::path& log_dir,
@@ -119,14 +148,22 @@ Status Journal::record(WallTime now, std::string_view event, std::string_view de
                      {"event", event},
                      {"generation", state_.generation},
                      {"detail", detail}};
-  const auto events = run_dir() / "events.jsonl";
-  const UniqueFd file(::open(events.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
-  if (!file) return errno_error(errno, fmt::format("open {}", events.string()));
-  if (auto status =
-          write_all(file.get(), line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
-      !status)
-    return fail(std::move(status).error().within(events.string()));
-  return replace_file(log_dir_ / "journal.json", journal_json(state_));
+  const auto appended = append(run_dir() / "events.jsonl",
+                               line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+  keep_previous(now);
+  const auto replaced = replace_file(log_dir_ / kNewest, journal_json(state_));
+  return appended ? replaced : appended;
+}
+
+void Journal::keep_previous(WallTime now) {
+  if (!replaced_at_ || now - *replaced_at_ >= kOnDisk) {
+    const auto previous = log_dir_ / kPrevious;
+    ::unlink(previous.c_str());
+    // A file system without links has the newest alone.
+    std::error_code ignored;
+    std::filesystem::create_hard_link(log_dir_ / kNewest, previous, ignored);
+  }
+  replaced_at_ = now;
 }
 
 std::string journal_json(const JournalState& state) {

@@ -27,15 +27,18 @@ struct JournalState {
   std::string last_failure;      ///< why the last restart happened; empty without one
   std::optional<int> exit_code;  ///< set once the run has ended
   RestartHistory history;
+  std::string note;  ///< not written; load(): why it is not the newest state. Empty: it is
 };
 
 /// <log_dir>/journal.json holds the state (replaced as a whole, so a reader sees the old or the new
-/// one); <log_dir>/<run_id>/events.jsonl every event, one JSON object a line: {time, event,
-/// generation, detail}.
+/// one); <log_dir>/journal.previous.json one that is old enough to have reached the disk, for when
+/// the machine crashed and the newest has not; <log_dir>/<run_id>/events.jsonl every event, one
+/// JSON object a line: {time, event, generation, detail}.
 class Journal {
  public:
-  /// The state that an earlier process left; nothing when there is none. Fails when it cannot be
-  /// read or makes no sense.
+  /// The state that an earlier process left; nothing when there is no journal.json. Fails when it
+  /// cannot be read (kSystem), or makes no sense (kProtocol) and there is no previous one that
+  /// does.
   static Result<std::optional<JournalState>> load(const std::filesystem::path& log_dir);
 
   /// Makes <log_dir>/<run_id>. Fails when that is not possible: the message names the folder.
@@ -47,8 +50,8 @@ class Journal {
   static Result<Journal> open(const std::filesystem::path& log_dir,
                               const std::filesystem::path& run_dir, JournalState state);
 
-  /// Appends an event and replaces the state. A full disk must not end a job: failure is for a
-  /// warning.
+  /// Appends an event and replaces the state; the one also where the other is not possible. A full
+  /// disk must not end a job: failure is for a warning.
   Status record(WallTime now, std::string_view event, std::string_view detail);
 
   JournalState& state() { return state_; }
@@ -58,9 +61,12 @@ class Journal {
   Journal(std::filesystem::path log_dir, std::filesystem::path run_dir, JournalState state)
       : log_dir_(std::move(log_dir)), run_dir_(std::move(run_dir)), state_(std::move(state)) {}
 
+  void keep_previous(WallTime now);
+
   std::filesystem::path log_dir_;
   std::filesystem::path run_dir_;
   JournalState state_;
+  std::optional<WallTime> replaced_at_;  ///< by this object
 };
 
 /// The state as journal.json has it.

@@ -298,6 +298,7 @@ Result<std::unique_ptr<Leader>> Leader::start(asio::io_context& context, const C
   JournalState state;
   if (*earlier && !(*earlier)->exit_code && (*earlier)->job == options.job) {
     state = **earlier;
+    if (!state.note.empty()) log.warn("{}", state.note);
     options.coordinator.history = state.history;
     options.coordinator.first_generation = state.generation + 1;
     log.info("continuing run {} at generation {}: its journal says that it had not ended",

@@ -108,6 +108,47 @@ TEST(Journal, AFileThatMakesNoSenseIsAnErrorThatSaysWhatToDo) {
   }
 }
 
+TEST(Journal, OneThatCannotBeReadIsNotTakenForNone) {
+  const TempDir dir;
+  std::filesystem::create_symlink("journal.json", dir.path() / "journal.json");
+  for (const char* why : {"Too many levels of symbolic links", "Is a directory"}) {
+    const auto loaded = Journal::load(dir.path());
+    ASSERT_FALSE(loaded) << "a new run beside the one that goes on";
+    EXPECT_THAT(loaded.error().message, HasSubstr((dir.path() / "journal.json").string()));
+    EXPECT_THAT(loaded.error().message, HasSubstr(why));
+    std::filesystem::remove(dir.path() / "journal.json");
+    std::filesystem::create_directory(dir.path() / "journal.json");
+  }
+}
+
+TEST(Journal, WhereACrashLeftTheNewestEmptyThePreviousOneThatHadReachedTheDiskCounts) {
+  const TempDir dir;
+  auto journal = Journal::open(dir.path(), some_state());
+  ASSERT_TRUE(journal);
+  ASSERT_TRUE(journal->record(kNow, "running", ""));
+  journal->state().generation = 3;
+  ASSERT_TRUE(journal->record(kNow + std::chrono::hours(1), "stopping", ""));
+  journal->state().generation = 4;
+  ASSERT_TRUE(journal->record(kNow + std::chrono::hours(1), "generation", ""));
+  EXPECT_EQ((**Journal::load(dir.path())).generation, 4);
+  EXPECT_EQ((**Journal::load(dir.path())).note, "");
+  std::filesystem::resize_file(dir.path() / "journal.json", 0);
+  const auto loaded = Journal::load(dir.path());
+  ASSERT_TRUE(loaded && *loaded);
+  EXPECT_EQ((*loaded)->generation, 2) << "what was written in the second of the crash is not there";
+  EXPECT_EQ((*loaded)->phase, "running");
+  EXPECT_THAT((*loaded)->note, HasSubstr("journal.previous.json"));
+}
+
+TEST(Journal, TheStateIsKeptAlsoWhereEventsCannotBe) {
+  const TempDir dir;
+  auto journal = Journal::open(dir.path(), some_state());
+  ASSERT_TRUE(journal);
+  std::filesystem::create_directory(journal->run_dir() / "events.jsonl");
+  EXPECT_FALSE(journal->record(kNow, "running", ""));
+  EXPECT_EQ((**Journal::load(dir.path())).phase, "running");
+}
+
 TEST(Journal, AFolderThatCannotBeMadeIsNamed) {
   const TempDir dir;
   dir.write("file", "");
