@@ -168,6 +168,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   void carry_out(const StartOrder& order) {
     generation = order.generation;
     gpu_timer.cancel();
+    gpus_free = nullptr;
     unstarted.reset();
     first_rank = order.first_rank;
     world_size = order.world_size;
@@ -353,11 +354,12 @@ struct Agent::State : std::enable_shared_from_this<State> {
     if (!succeeded(exit.status)) {
       log.error("rank {} (local rank {}, pid {}) {}", exit.rank, exit.local_rank, exit.pid,
                 describe(exit.status));
+      if (stopping) return;  // what is told when all have ended includes it
       send(FailedNews{generation, evidence_of(exit)});
       // Its peers cannot go on without it; they need not wait for node 0 to say so.
       return stop_and_report(options.grace);
     }
-    if (exits.size() == static_cast<size_t>(options.ranks))
+    if (!stopping && exits.size() == static_cast<size_t>(options.ranks))
       stop_group(options.grace, in_this_generation([this] {
                    end_logs();
                    send(SucceededNews{generation});
@@ -389,16 +391,22 @@ struct Agent::State : std::enable_shared_from_this<State> {
     return std::nullopt;
   }
 
-  /// Calls `then` once no rank of the generation holds a GPU, or patience is over.
+  /// Calls `then` once no rank of the generation holds a GPU, or patience is over. A second call
+  /// takes the place of the first.
   void when_gpus_are_free(std::function<void()> then) {
+    gpus_free = std::move(then);
+    look_for_gpu_holders();
+  }
+
+  void look_for_gpu_holders() {
     constexpr milliseconds kLookAgain{50};
+    if (!gpus_free) return;
     const auto holder = held_gpu();
-    if (!holder || !waits_for(*holder)) return then();
+    if (!holder || !waits_for(*holder)) return std::exchange(gpus_free, nullptr)();
     gpu_timer.expires_after(kLookAgain);
-    gpu_timer.async_wait([weak = weak_from_this(),
-                          then = std::move(then)](const boost::system::error_code& error) mutable {
+    gpu_timer.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
       const auto self = weak.lock();
-      if (!error && self && !self->leaving) self->when_gpus_are_free(std::move(then));
+      if (!error && self && !self->leaving) self->look_for_gpu_holders();
     });
   }
 
@@ -532,6 +540,7 @@ struct Agent::State : std::enable_shared_from_this<State> {
   std::unique_ptr<GangClient> client;
   asio::steady_timer interrupt_timer;
   asio::steady_timer gpu_timer;
+  std::function<void()> gpus_free;  ///< what waits for that; null: nothing
   asio::steady_timer progress_timer;
   LineSender lines_to_node_0;
   NodeLogs logs;

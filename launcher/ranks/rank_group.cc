@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -42,13 +43,21 @@ Result<UniqueFd> open_log(const std::filesystem::path& path, int own) {
   return file;
 }
 
+/// The process has ended, though nobody has collected it yet.
+bool is_zombie(pid_t pid) {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid;
+}
+
 struct LiveRank {
   int rank = 0;
   int local_rank = 0;
   pid_t pid = 0;
   bool alive = false;
   bool exit_told = false;
-  int paused_by = 0;  ///< the signal that stopped it; 0 while it runs
+  bool ended_before_stop = false;  ///< it was dead when the others were signalled
+  int paused_by = 0;               ///< the signal that stopped it; 0 while it runs
   SteadyTime paused_since{};
   WallTime paused_at{};
 };
@@ -112,7 +121,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
 
   void ended(size_t index, WaitStatus status) {
     ranks[index].alive = false;
-    tell_exit(index, status, clock.wall(), stopping);
+    tell_exit(index, status, clock.wall(), stopping && !ranks[index].ended_before_stop);
     if (stopping) look();
   }
 
@@ -207,6 +216,7 @@ struct RankGroup::State : std::enable_shared_from_this<State> {
     when_done = std::move(done);
     const SteadyTime kill_time = clock.steady() + grace;
     if (!stopping) {
+      for (LiveRank& rank : ranks) rank.ended_before_stop = rank.alive && is_zombie(rank.pid);
       stopping = true;
       kill_at = kill_time;
       terminate(first_signal);

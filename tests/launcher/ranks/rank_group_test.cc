@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "launcher/ranks/reaper.h"
@@ -237,6 +238,22 @@ TEST_F(RankGroupTest, ARankThatIsStoppedWhenTheGroupIsHadFailedByThen) {
   ASSERT_EQ(exits_.size(), 1u);
   EXPECT_EQ(exits_[0].status, WaitStatus(Signaled{SIGSTOP, false}));
   EXPECT_FALSE(exits_[0].stopped_by_us);
+}
+
+TEST_F(RankGroupTest, ARankThatWasDeadBeforeTheGroupIsStoppedHasFailedByItself) {
+  start_scripts({"kill -9 $$", "exit 0", kPatient});
+  number_in("ready");
+  for (const size_t ended : {0, 1})
+    EXPECT_TRUE(wait_until([&] { return !is_alive(group_->pids()[ended]); }));
+  ASSERT_TRUE(stop(20s));  // nobody has collected them: the context has not run
+  ASSERT_EQ(exits_.size(), 3u);
+  std::sort(exits_.begin(), exits_.end(),
+            [](const RankExit& a, const RankExit& b) { return a.local_rank < b.local_rank; });
+  EXPECT_EQ(exits_[0].status, WaitStatus(Signaled{SIGKILL, false}));
+  EXPECT_FALSE(exits_[0].stopped_by_us);
+  EXPECT_EQ(exits_[1].status, WaitStatus(Exited{0}));
+  EXPECT_FALSE(exits_[1].stopped_by_us);
+  EXPECT_TRUE(exits_[2].stopped_by_us);
 }
 
 TEST_F(RankGroupTest, StoppingTwiceShortensTheGraceAndTheLastDoneCounts) {
