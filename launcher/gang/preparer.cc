@@ -72,10 +72,16 @@ struct Preparer::State : std::enable_shared_from_this<State> {
   }
 
   void next_step() {
-    while (next < work.steps.size() && std::filesystem::exists(marker_of(work.steps[next]))) {
+    std::error_code error;
+    while (next < work.steps.size() &&
+           std::filesystem::exists(marker_of(work.steps[next]), error)) {
       log.info("prepare step {} is done already: {}", next + 1, words_of(work.steps[next]));
       ++next;
     }
+    if (error)
+      return finish(errno_error(
+          error.value(), fmt::format("prepare step failed: look whether it is done already, at {}",
+                                     marker_of(work.steps[next]).string())));
     if (next == work.steps.size()) return finish({});
     if (auto started = start(work.steps[next]); !started) finish(std::move(started));
   }

@@ -127,6 +127,18 @@ TEST_F(PreparerTest, AMissingProgramIsNamed) {
   EXPECT_THAT(status.error().message, HasSubstr("no-such-program"));
 }
 
+TEST_F(PreparerTest, AMarkerThatCannotBeLookedForIsNamedAndNoStepRuns) {
+  const auto all = work({"touch ran"});
+  const auto marker = all.folder / prepare_marker_name(all.steps[0]);
+  std::filesystem::create_directories(all.folder);
+  std::filesystem::create_symlink(marker.filename(), marker);
+  const Status status = run(all);
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, HasSubstr(marker.string()));
+  EXPECT_THAT(status.error().message, HasSubstr("Too many levels of symbolic links"));
+  EXPECT_FALSE(std::filesystem::exists(dir_.path() / "ran"));
+}
+
 TEST_F(PreparerTest, AFolderThatCannotBeMadeIsNamedAndNoStepRuns) {
   dir_.write("file", "");
   auto all = work({"touch never"});
