@@ -36,6 +36,8 @@ bool is_remark(std::string_view text) {
     return true;
   // A library asks whether there is a GPU of AMD's.
   if (text.find("'rocminfo'") != text.npos) return true;
+  // A script activates its environment in a shell that has not been told how, and goes on.
+  if (text.starts_with("CommandNotFoundError: Your shell has not been")) return true;
   // A shell takes the arguments behind a missing backslash for a command; the real one has run.
   if (text.find(": -") != text.npos && text.ends_with(": command not found")) return true;
   // A command that a shell is about to run (set -x).

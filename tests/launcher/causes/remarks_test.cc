@@ -10,6 +10,8 @@ TEST(Remarks, WarningsAndInformationEndNobody) {
        {"[W socket.cpp:663] connect failed, will try again", "[I1124 10:00:00 x.cpp:1] up",
         "W1124 10:01:40.071 617 run.py:793] OMP_NUM_THREADS", "WARNING: no module named apex",
         "gpu-1:7:7 [0] NCCL INFO NET/IB : No device found.",
+        "CommandNotFoundError: Your shell has not been properly configured to use 'conda "
+        "activate'.",
         "run.sh: line 45: --disable_tqdm: command not found",
         "  Error =>  [Errno 2] No such file or directory: 'rocminfo'",
         "rm: cannot remove '/tmp/lock': No such file or directory",
