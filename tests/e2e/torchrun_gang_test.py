@@ -30,7 +30,7 @@ if "+debian" in torch.__version__:
     place = {"store": store, "rank": rank, "world_size": world_size}
 dist.init_process_group("gloo", **place)
 dist.barrier()
-print("met", dist.get_world_size())
+os.write(1, b"met %d\\n" % dist.get_world_size())  # in one piece: the ranks of a node share their output
 """
 
 
