@@ -27,23 +27,17 @@ from dataclasses import dataclass
 import launch_common as common
 
 sys.path.insert(0, str(common.SOURCE / "tests/e2e"))
-from lib import network  # noqa: E402
+from lib import meeting, network  # noqa: E402
 
 GRACE, STOPPED = 5, 3  # seconds: restart.grace and restart.stopped of the job file
 
 # A rank's file holds when its last finished all_reduce began, and which process that was.
-ALL_REDUCE = """
-import os, time, datetime, torch, torch.distributed as dist
+ALL_REDUCE = meeting.MEET + """
+import time
 torch.set_num_threads(1)
 backend = os.environ["BACKEND"]
 device = f"cuda:{os.environ['RANK']}" if backend == "nccl" else "cpu"
-patience = datetime.timedelta(seconds=600)
-place = {}
-if "+debian" in torch.__version__:  # Debian 13's has no libuv, which init_process_group asks for
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size, False, patience, use_libuv=False)
-    place = {"store": store, "rank": rank, "world_size": world_size}
-dist.init_process_group(backend, timeout=patience, **place)
+meet(backend)
 value = torch.ones(1000, device=device)
 stamp = os.open(f"{os.environ['OUT']}/rank.{os.environ['RANK']}", os.O_WRONLY | os.O_CREAT)
 try:

@@ -16,29 +16,25 @@ import time
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib import meeting  # noqa: E402
+
 SOURCE = Path(os.environ.get("MEGALAUNCH_SOURCE") or Path(__file__).resolve().parents[2])
 MEGALAUNCH = os.environ.get("MEGALAUNCH") or str(SOURCE / "build/dev/launcher/cli/megalaunch")
 
-PRELUDE = """
-    import datetime, os, signal, sys
-    import torch, torch.distributed as dist
-    rank = int(os.environ["RANK"])
-    # Debian 13's torch was built without libuv, which init_process_group asks for.
-    no_libuv = {"use_libuv": False} if "+debian" in torch.__version__ else {}
-    def join(seconds=60):
-        limit, world = datetime.timedelta(seconds=seconds), int(os.environ["WORLD_SIZE"])
-        agents = os.environ["TORCHELASTIC_USE_AGENT_STORE"] == "True"
-        place = {"rank": rank, "world_size": world, "store": dist.TCPStore(
-            os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, rank == 0 and not agents, limit,
-            **no_libuv)} if no_libuv else {}
-        dist.init_process_group("gloo", timeout=limit, **place)
-        tensor = torch.ones(4)
+PRELUDE = meeting.MEET + """
+import signal, sys
+rank = int(os.environ["RANK"])
+no_libuv = {"use_libuv": False} if "+debian" in torch.__version__ else {}
+def join(seconds=60):
+    meet("gloo", seconds)
+    tensor = torch.ones(4)
+    dist.all_reduce(tensor)
+    print("joined", flush=True)
+    return tensor
+def train(tensor):
+    while True:
         dist.all_reduce(tensor)
-        print("joined", flush=True)
-        return tensor
-    def train(tensor):
-        while True:
-            dist.all_reduce(tensor)
 """
 
 
@@ -68,7 +64,7 @@ class Ranks:
     def __init__(self, python, folder, script, world=3, store=True, environment=None):
         self.folder, self.processes = folder, []
         path = folder / "script.py"
-        path.write_text(textwrap.dedent(PRELUDE) + textwrap.dedent(script))
+        path.write_text(PRELUDE + textwrap.dedent(script))
         port = free_port()
         self.store = None
         if store:

@@ -10,28 +10,13 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import agents, case, launchers, processes  # noqa: E402
+from lib import agents, case, launchers, meeting, processes  # noqa: E402
 
 # Writes one line per rank and generation into a folder that all nodes share.
 RANK = r'''
 line="$RANK $WORLD_SIZE $GROUP_RANK $GROUP_WORLD_SIZE $LOCAL_RANK $TORCHELASTIC_RESTART_COUNT $MASTER_ADDR $(hostname)"
 echo "$line" > "$NOTES/$TORCHELASTIC_RESTART_COUNT.$RANK"
 '''
-
-
-# All ranks meet in the launcher's store. Debian 13's torch has no libuv, which init_process_group asks for: there, the ranks open
-# the store themselves.
-MEET = """
-import os, torch, torch.distributed as dist
-place = {}
-if "+debian" in torch.__version__:
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size, False, use_libuv=False)
-    place = {"store": store, "rank": rank, "world_size": world_size}
-dist.init_process_group("gloo", **place)
-dist.barrier()
-os.write(1, b"met %d\\n" % dist.get_world_size())  # in one piece: the ranks of a node share their output
-"""
 
 
 class TorchrunGang(case.GangTest):
@@ -82,8 +67,10 @@ class TorchrunGang(case.GangTest):
         self.assertEqual(self.noted()[0][6], "localhost")
 
     def test_torch_ranks_of_all_nodes_meet_at_the_endpoints_name(self):
+        # Written in one piece: the ranks of a node share their output.
+        script = meeting.MEET + 'meet("gloo")\ndist.barrier()\nos.write(1, b"met %d\\n" % dist.get_world_size())'
         gang = self.gang_with(["--rdzv-backend=c10d", "--rdzv-endpoint=node0:29400"],
-                              script=f"exec {case.DEBIAN_PYTHON} -c {shlex.quote(MEET)}").start_all()
+                              script=f"exec {case.DEBIAN_PYTHON} -c {shlex.quote(script)}").start_all()
         self.assert_codes(gang, 0)
         for agent in gang.agents.values():
             self.assertEqual(agent.text().count("met 4"), 2, agent.text())
