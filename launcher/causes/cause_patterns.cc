@@ -8,6 +8,7 @@
 #include "env/ascii.h"
 
 namespace megalaunch {
+
 bool PatternSet::add(std::string_view text, bool fold_case, size_t id) {
   Pattern pattern;
   pattern.id = id;

@@ -58,6 +58,11 @@ class DialerTest : public testing::Test {
   bool finish() {
     return run_until(context_, [&] { return answer_.has_value(); });
   }
+  void expect_the_live_one() {
+    ASSERT_TRUE(finish());
+    ASSERT_TRUE(*answer_) << answer_->error().message;
+    EXPECT_EQ(answer_->value()->remote_endpoint(), live_.local_endpoint());
+  }
 
   boost::asio::io_context context_;
   SilentAddress silent_{context_};
@@ -68,17 +73,13 @@ class DialerTest : public testing::Test {
 TEST_F(DialerTest, AnAddressThatSwallowsPacketsDoesNotKeepItFromTheNext) {
   Dialer dialer(context_, 50ms);
   start(dialer, {silent_.endpoint(), live_.local_endpoint()});
-  ASSERT_TRUE(finish());
-  ASSERT_TRUE(*answer_) << answer_->error().message;
-  EXPECT_EQ(answer_->value()->remote_endpoint(), live_.local_endpoint());
+  expect_the_live_one();
 }
 
 TEST_F(DialerTest, TheFirstThatAnswersIsTaken) {
   Dialer dialer(context_, 1h);
   start(dialer, {live_.local_endpoint(), silent_.endpoint()});
-  ASSERT_TRUE(finish());
-  ASSERT_TRUE(*answer_) << answer_->error().message;
-  EXPECT_EQ(answer_->value()->remote_endpoint(), live_.local_endpoint());
+  expect_the_live_one();
 }
 
 TEST_F(DialerTest, SaysWhichAddressWasTriedLastAndWhatItSaid) {
